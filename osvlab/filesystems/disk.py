@@ -1,0 +1,308 @@
+"""The disk that OSv and the lab kernel boot from: what lies in front of the filesystem.
+
+=================  ==========================================================
+byte               what
+=================  ==========================================================
+0                  boot sector: 16-bit code, partition table, 55 AA
+0x200 .. 0x7FFF    command line, ended by a NUL (the boot sector loads 31.5 KiB)
+0x10000            kernel (sector 128), contiguous
+2 MiB boundary     partition 2: the root filesystem, `/dev/vblk0.1` in the guest
+=================  ==========================================================
+
+Source of the format: OSv, `arch/x64/boot16.S`, `scripts/imgedit.py` and
+`fs/devfs/device.cc`. Partition entries carry a cylinder/head/sector address that
+OSv packs in a way of its own (cylinder << 6 | sector in 16 bits) and needs to be
+not zero; `chs` says how.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from dissect.cstruct import cstruct
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import ByteRange, DamagedError
+
+__all__ = [
+    "CommandLineError",
+    "Partition",
+    "decode_command_line",
+    "encode_command_line",
+    "make_boot_sector",
+    "read_boot_sector",
+    "read_command_line",
+    "read_partitions",
+    "write_command_line",
+]
+
+SECTOR = 512
+COMMAND_LINE = 0x200
+COMMAND_LINE_END = 0x8000
+KERNEL = 128 * SECTOR
+CHUNK = 32 * 1024
+ALIGNMENT = 2 * 1024 * 1024
+TYPE_LINUX = 0x83
+ROOT_SLOT = 2
+
+c_disk = cstruct(endian="<").load("""
+struct partition_entry {
+    uint8   bootable;
+    uint8   first_head;
+    uint16  first_cylinder_sector;      /* OSv: cylinder << 6 | sector, sectors count from 1 */
+    uint8   type;                       /* 0: unused, 0x83: Linux, which OSv uses for everything */
+    uint8   last_head;
+    uint16  last_cylinder_sector;
+    uint32  first_sector;               /* this one counts */
+    uint32  sectors;
+};
+
+struct boot_sector {
+    uint8   jump[16];
+    uint16  kernel_chunks;              /* 32 KiB pieces to load from sector 128 */
+    uint8   code[422];
+    uint8   signature[6];               /* OSv: "VSO" */
+    struct partition_entry partitions[4];
+    uint16  magic;                      /* 0xaa55 */
+};
+""")
+MAGIC = 0xAA55
+assert len(c_disk.boot_sector) == SECTOR
+
+
+class CommandLineError(OsvlabError, ValueError):
+    """A command line cannot be stored on a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A used entry of the partition table.
+
+    Attributes
+    ----------
+    slot
+        1 to 4. The guest counts from 0: slot 2 is `/dev/vblk0.1`.
+    type
+        The MBR type byte.
+    offset, size
+        Bytes from the start of the disk, and length in bytes.
+    """
+
+    slot: int
+    type: int
+    offset: int
+    size: int
+
+
+def chs(sector: int) -> tuple[int, int]:
+    """Return head and packed cylinder/sector of a sector, as OSv's `imgedit.py` computes them.
+
+    The geometry is 255 heads of 63 sectors. What lies beyond cylinder 1023 gets
+    the largest address, because the guest only looks whether there is one.
+
+    Examples
+    --------
+    >>> [hex(part) for part in chs(8192)]  # from a real image
+    ['0x82', '0x3']
+    """
+    cylinder, rest = divmod(sector, 255 * 63)
+    head, index = divmod(rest, 63)
+    if cylinder > 1023:
+        cylinder, head, index = 1023, 254, 62
+    return head, cylinder << 6 | (index + 1)
+
+
+def align(position: int) -> int:
+    """Return the 2 MiB boundary at or after a position."""
+    return -(-position // ALIGNMENT) * ALIGNMENT
+
+
+def make_boot_sector(code: bytes | None, kernel_size: int, partitions: list[Partition]) -> bytes:
+    """Return a boot sector that loads a kernel of `kernel_size` bytes.
+
+    Parameters
+    ----------
+    code
+        The 512 bytes of a boot sector to complete, or None for a disk that a
+        kernel from elsewhere uses: nothing on it is executed.
+    kernel_size
+        Bytes of kernel at sector 128.
+    partitions
+        What the partition table shall say; other slots are emptied.
+
+    Raises
+    ------
+    OsvlabError
+        A partition or the kernel is larger than the fields can say.
+
+    Examples
+    --------
+    >>> sector = make_boot_sector(None, 0, [Partition(2, TYPE_LINUX, 4 << 20, 3379 * 512)])
+    >>> sector[0x1CE:0x1DE].hex(" ")
+    '00 82 03 00 83 b7 2b 00 00 20 00 00 33 0d 00 00'
+    """
+    sector = c_disk.boot_sector(code if code is not None else bytes(SECTOR))
+    chunks = -(-kernel_size // CHUNK)
+    if chunks > 0xFFFF:
+        raise OsvlabError(f"the kernel is too large to boot from disk: {kernel_size} bytes")
+    sector.magic = MAGIC
+    if code is not None:
+        sector.kernel_chunks = chunks
+    table = [c_disk.partition_entry() for _ in range(4)]
+    for partition in partitions:
+        first, count = partition.offset // SECTOR, -(-partition.size // SECTOR)
+        if first + count > 0xFFFFFFFF:
+            raise OsvlabError(f"a disk of this kind ends at 2 TiB; slot {partition.slot} would lie beyond")
+        first_head, first_packed = chs(first)
+        last_head, last_packed = chs(first + count)  # OSv writes the sector after the last one
+        table[partition.slot - 1] = c_disk.partition_entry(
+            first_head=first_head,
+            first_cylinder_sector=first_packed,
+            type=partition.type,
+            last_head=last_head,
+            last_cylinder_sector=last_packed,
+            first_sector=first,
+            sectors=count,
+        )
+    sector.partitions = table
+    return bytes(sector.dumps())
+
+
+def read_boot_sector(disk: ByteRange) -> Any:
+    """Return the boot sector of a disk, as the structure `boot_sector` declared above.
+
+    Raises
+    ------
+    DamagedError
+        There is none: the disk is too short, or the bytes 55 AA are missing.
+    """
+    head = disk.read_at(0, SECTOR)
+    if len(head) < SECTOR:
+        raise DamagedError("disk", "boot sector", disk.offset, f"is cut off after {len(head)} bytes")
+    sector = c_disk.boot_sector(head)
+    if sector.magic != MAGIC:
+        raise DamagedError(
+            "disk", "boot sector", disk.offset, "does not end with 55 AA: this is no bootable disk"
+        )
+    return sector
+
+
+def read_partitions(disk: ByteRange) -> list[Partition]:
+    """Return the used entries of the partition table, checked against the size of the disk.
+
+    Raises
+    ------
+    DamagedError
+        There is no boot sector, or a partition does not fit the disk.
+    """
+    found = []
+    for index, entry in enumerate(read_boot_sector(disk).partitions):
+        if entry.type == 0 or entry.first_cylinder_sector & 0x3F == 0:
+            continue  # the guest ignores these too
+        partition = Partition(index + 1, entry.type, entry.first_sector * SECTOR, entry.sectors * SECTOR)
+        if partition.offset + partition.size > disk.length:
+            raise DamagedError(
+                "disk",
+                f"partition table slot {partition.slot}",
+                disk.offset + 0x1BE + 16 * index,
+                f"ends at byte {partition.offset + partition.size} and the disk at {disk.length}: "
+                "the image is truncated",
+            )
+        found.append(partition)
+    return found
+
+
+def encode_command_line(text: str) -> bytes:
+    r"""Return the bytes of a command line as they are stored, with the NUL.
+
+    Raises
+    ------
+    CommandLineError
+        It has a NUL, or does not fit the 31.5 KiB that the boot sector loads.
+
+    Examples
+    --------
+    >>> encode_command_line("--rootfs=rofs /hello")
+    b'--rootfs=rofs /hello\x00'
+    """
+    # Bytes that are not UTF-8 came in as surrogates, from file names; they go out as they came.
+    data = text.encode("utf-8", "surrogateescape")
+    if b"\0" in data:
+        raise CommandLineError(f"a command line cannot have a NUL byte: {text[:60]!r}")
+    room = COMMAND_LINE_END - COMMAND_LINE - 1
+    if len(data) > room:
+        raise CommandLineError(
+            f"the command line is {len(data)} bytes long, the disk has room for {room}",
+            hint="Put long commands into a file and run that.",
+        )
+    return data + b"\0"
+
+
+def decode_command_line(data: bytes) -> str:
+    """Return the text up to the first NUL."""
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def read_command_line(disk: ByteRange) -> str:
+    """Return the command line on a disk: kernel options, then the application's command.
+
+    Raises
+    ------
+    DamagedError
+        It has no end within the 31.5 KiB that the boot sector loads.
+    """
+    window = disk.read_at(COMMAND_LINE, COMMAND_LINE_END - COMMAND_LINE)
+    if b"\0" not in window:
+        raise DamagedError("disk", "command line", disk.offset + COMMAND_LINE, "has no end")
+    return decode_command_line(window)
+
+
+def write_command_line(disk: str | os.PathLike[str] | BinaryIO, text: str) -> None:
+    """Replace the command line on a disk in place.
+
+    The whole window is written at once, so that nothing of a longer old command
+    stays behind the end of the new one.
+
+    Raises
+    ------
+    CommandLineError
+        It does not fit; the disk is as it was.
+    OsvlabError
+        The disk cannot be written to, or is none.
+
+    Examples
+    --------
+    >>> import io
+    >>> disk = io.BytesIO(make_boot_sector(None, 0, []) + bytes(0x8000))
+    >>> write_command_line(disk, "/hello again")
+    >>> read_command_line(ByteRange(disk.getvalue()))
+    '/hello again'
+    """
+    window = encode_command_line(text).ljust(COMMAND_LINE_END - COMMAND_LINE, b"\0")
+    if isinstance(disk, str | os.PathLike):
+        _write_command_line_of(disk, window)
+        return
+    disk.seek(COMMAND_LINE)
+    disk.write(window)
+
+
+def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
+    source = ByteRange(path)
+    try:
+        read_boot_sector(source)
+        size = source.length
+    finally:
+        source.close()
+    if size < COMMAND_LINE_END:
+        raise DamagedError("disk", "command line", COMMAND_LINE, "has no room: the image is truncated")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OsvlabError(f"cannot write to {os.fspath(path)}: {error.strerror}") from error
+    try:
+        os.pwrite(fd, window, COMMAND_LINE)
+        os.fsync(fd)
+    finally:
+        os.close(fd)

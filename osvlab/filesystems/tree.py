@@ -1,0 +1,160 @@
+"""The tree that a filesystem is written from: directories, links, and where files get their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import show
+
+__all__ = ["Content", "Directory", "HostFile", "Node", "Symlink", "TreeError", "check_name"]
+
+# Linux, OSv and the lab kernel agree on these: NAME_MAX, and PATH_MAX with its NUL.
+MAX_NAME = 255
+MAX_PATH = 4095
+
+
+class TreeError(OsvlabError, ValueError):
+    """A tree cannot be written: a name, a link or a file in it does not fit the format."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A file whose bytes are read from the host when the filesystem is written.
+
+    Attributes
+    ----------
+    path
+        Path on the host, as bytes.
+    size
+        Its size in bytes when the tree was made. If it differs when it is read, that is an error.
+    """
+
+    path: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file whose bytes are given here."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link to a path in the guest."""
+
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory: nodes by name.
+
+    Examples
+    --------
+    >>> root = Directory()
+    >>> root.add(b"/etc/hosts", Content(b"127.0.0.1 localhost"))
+    >>> [path for path, node in root.walk()]
+    [b'/', b'/etc', b'/etc/hosts']
+    """
+
+    children: dict[bytes, Node] = field(default_factory=dict)
+
+    def entries(self) -> list[tuple[bytes, Node]]:
+        """Return names and nodes, sorted by bytes: the same tree always gives the same image."""
+        return sorted(self.children.items())
+
+    def add(self, path: bytes, node: Node) -> None:
+        """Put a node at a path, making the directories on the way.
+
+        Raises
+        ------
+        TreeError
+            A name on the path is unusable, or something on the way is no directory.
+        """
+        *parents, name = [part for part in path.split(b"/") if part] or [b""]
+        here = self
+        for parent in parents:
+            check_name(parent, path)
+            found = here.children.setdefault(parent, Directory())
+            if not isinstance(found, Directory):
+                raise TreeError(f"{show(path)} needs {show(parent)} to be a directory, and it is none")
+            here = found
+        check_name(name, path)
+        here.children[name] = node
+
+    def find(self, path: bytes) -> Node | None:
+        """Return the node at a path without following links, or None."""
+        here: Node = self
+        for name in path.split(b"/"):
+            if name:
+                found = here.children.get(name) if isinstance(here, Directory) else None
+                if found is None:
+                    return None
+                here = found
+        return here
+
+    def walk(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield this directory as ``b"/"`` and all below it with their paths, parents first, sorted."""
+        pending: list[tuple[bytes, Node]] = [(b"/", self)]
+        while pending:
+            path, node = pending.pop()
+            yield path, node
+            if isinstance(node, Directory):
+                base = path.rstrip(b"/") + b"/"
+                pending += [(base + name, child) for name, child in reversed(node.entries())]
+
+
+Node = Directory | HostFile | Content | Symlink
+
+
+def check_name(name: bytes, path: bytes) -> None:
+    """Raise unless a guest can hold a file of that name; `path` says where it stands.
+
+    Raises
+    ------
+    TreeError
+        The name is empty, ``.``, ``..``, has a slash or NUL, or is longer than 255 bytes.
+
+    Examples
+    --------
+    >>> check_name(b"x" * 300, b"/lib/" + b"x" * 300)
+    Traceback (most recent call last):
+    ...
+    osvlab.filesystems.tree.TreeError: name too long (300 bytes, at most 255): /lib/xxxxxxxxxxxxxxxxxxx...
+    hint: Rename it.
+    """
+    if len(name) > MAX_NAME:
+        cut = path if len(path) <= 80 else path[:24] + b"..."
+        raise TreeError(
+            f"name too long ({len(name)} bytes, at most {MAX_NAME}): {show(cut)}", hint="Rename it."
+        )
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise TreeError(f"not a file name: {name!r} (in {show(path)!r})")
+    if len(path) > MAX_PATH:
+        raise TreeError(
+            f"path too long ({len(path)} bytes, at most {MAX_PATH}): {show(path[:60])}...",
+            hint="Put the files less deep.",
+        )
+
+
+def check_target(target: bytes, path: bytes) -> None:
+    """Raise unless a guest can hold a symbolic link to `target` at `path`.
+
+    Raises
+    ------
+    TreeError
+        The target is empty, has a NUL, or is longer than a path may be.
+    """
+    if not target or b"\0" in target or len(target) > MAX_PATH:
+        raise TreeError(
+            f"symbolic link {show(path)} has a target of {len(target)} bytes, usable are 1 to {MAX_PATH}"
+        )

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import ByteRange, DamagedError
+
+
+def test_a_range_never_reads_beyond_its_end(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(range(100)))
+    for source in (bytes(range(100)), tmp_path / "f"):
+        part = ByteRange(source, 10, 20)
+        assert part.length == 20
+        assert part.read_at(15, 100) == bytes(range(25, 30))
+        assert part.read_at(20, 1) == part.read_at(-1, 5) == part.read_at(1 << 62, 1) == b""
+        assert ByteRange(source, 90, 50).length == 10
+        assert ByteRange(source, 200).length == 0
+        part.close()
+        part.close()
+
+
+def test_a_closed_range_reads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"data")
+    part = ByteRange(tmp_path / "f")
+    part.close()
+    assert part.read_at(0, 4) == b""
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*absent"):
+        ByteRange(tmp_path / "absent")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OsvlabError, match=r"cannot open .*loop: Too many levels"):
+        ByteRange(tmp_path / "loop")
+
+
+def test_damage_says_what_and_where() -> None:
+    error = DamagedError("ROFS", "inode 7", 0x1234, "is upside down")
+    assert error.message == "damaged ROFS: inode 7 at byte 0x1234 is upside down"
+    assert isinstance(error, ValueError)
