@@ -1,7 +1,8 @@
 """Compile the lab kernel while a wheel is built.
 
-Hatchling runs this file (see `pyproject.toml`); nothing imports it. The sources always ship too, so a wheel that was
-built without a compiler compiles the kernel at first use. An editable install compiles nothing: the checkout does.
+Hatchling runs this file (see `pyproject.toml`); nothing imports it. The sources always ship too, so a
+wheel that was built without a compiler compiles the kernel at first use. An editable install compiles
+nothing: the checkout does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""The command line: what a person types.
+
+Each command is a module with `add(commands)`, which declares its arguments, and `do(options)`, which does
+it and returns the exit status. Heavy imports happen inside `do`, so that `osvlab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from osvlab import __version__
+from osvlab.cli import build, demo, doctor, inspect, run
+from osvlab.cli.exits import EXIT_STATUSES, FAILURE, INTERRUPTED, PIPE_CLOSED
+from osvlab.cli.parser import Parser
+from osvlab.errors import OsvlabError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Parameters
+    ----------
+    arguments
+        What was typed after `osvlab`; `sys.argv[1:]` when None.
+
+    Examples
+    --------
+    >>> main(["inspect", "/no/such.img"])
+    1
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Everything after "--" belongs to the guest, also what looks like our options.
+    end = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:end])
+    options.words = words[end + 1 :]
+    failure: int = getattr(options, "failure", FAILURE)
+    if options.words and not getattr(options, "takes_command", False):
+        return _fail(f"{options.name} takes no command after --", None, failure)
+    try:
+        status: int = options.do(options)
+        sys.stdout.flush()
+    except OsvlabError as error:
+        return _fail(error.message, error.hint, failure)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return status
+
+
+def _fail(message: str, hint: str | None, status: int) -> int:
+    print(f"osvlab: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return status
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="osvlab",
+        description="Build library-OS images, look inside them, boot them.",
+        epilog=EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"osvlab {__version__}")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    for command in (run, build, inspect, doctor, demo):
+        command.add(commands)
+    return parser

@@ -1,0 +1,26 @@
+"""The argument parser of every command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["Parser"]
+
+__all__ = ["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose exit status for a wrong option can be chosen.
+
+    `osvlab run` exits with its guest's status, and 2 is one that guests use.
+    """
+
+    usage_status = 2
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(self.usage_status, f"{self.prog}: error: {message}\n")

@@ -1,0 +1,122 @@
+"""`osvlab run`: boot a directory or an image, with its console on this terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from osvlab.cli.command import guest_command
+from osvlab.cli.exits import LAB_ERROR, exit_status
+from osvlab.cli.progress import Progress
+from osvlab.errors import OsvlabError
+
+if TYPE_CHECKING:
+    from osvlab.cli.parser import Commands
+    from osvlab.vm.vm import VM
+
+__all__ = ["add", "watch"]
+
+
+def add(commands: Commands) -> None:
+    """Declare `run`."""
+    parser = commands.add_parser(
+        "run",
+        help="boot a directory or an image",
+        usage="osvlab run [options] DIR|IMAGE [-- COMMAND...]",
+        description="Boot a directory or an image. The guest's console is stdout, its exit status the exit "
+        "status. One word after -- is a whole command line of the guest ('/a; /b &'), several are a program "
+        "and its arguments.",
+    )
+    parser.usage_status = LAB_ERROR
+    parser.set_defaults(do=do, failure=LAB_ERROR, takes_command=True)
+    parser.add_argument(
+        "image", metavar="DIR|IMAGE", help="a directory with a program in it, or a disk image"
+    )
+    parser.add_argument("--kernel", metavar="FILE", help="an OSv or lab kernel; the lab kernel if absent")
+    parser.add_argument("--memory", default="64M", metavar="SIZE", help="the guest's memory (default 64M)")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual CPUs (default 1)")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="end the guest after that time")
+    parser.add_argument("--machine", choices=("microvm", "pc", "q35"), help="QEMU machine type")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a variable in the guest (repeatable)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
+
+
+def do(options: argparse.Namespace) -> int:
+    """Boot it, pass the console through, and return what its end amounts to."""
+    from osvlab.cli.terminal import terminated_in_order
+    from osvlab.vm.vm import run
+
+    progress = Progress(as_json=options.json, quiet=options.quiet)
+    with terminated_in_order(), progress.shown():
+        vm = run(
+            options.image,
+            guest_command(options.words),
+            kernel=options.kernel,
+            memory=options.memory,
+            cpus=options.cpus,
+            timeout=options.timeout,
+            machine=options.machine,
+            env=_environment(options.env),
+            verbose=options.verbose,
+        )
+        with vm:
+            return watch(vm, progress)
+
+
+def watch(vm: VM, progress: Progress) -> int:
+    """Show a guest until it ends; return the exit status that stands for its end."""
+    from osvlab.cli.terminal import Screen, keyboard
+
+    screen = Screen(vm.console, sys.stdout.buffer)
+
+    def wait() -> None:
+        try:
+            vm.wait()
+        finally:
+            screen.end()
+
+    waiter = threading.Thread(target=wait, name="osvlab-wait", daemon=True)
+    with keyboard(vm.console):
+        waiter.start()
+        screen.show()
+        waiter.join()
+    outcome = vm.wait()
+    status = exit_status(outcome)
+    boot = vm.boot
+    first = boot.application_output if boot is not None else None
+    booted = "" if first is None else f", first line after {first * 1e3:.0f} ms"
+    progress.say(
+        f"{outcome}{booted}",
+        event="ended",
+        outcome=type(outcome).__name__,
+        description=str(outcome),
+        status=status,
+    )
+    return status
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text}")
+    return seconds
+
+
+def _environment(pairs: list[str]) -> dict[str, str] | None:
+    variables: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise OsvlabError(f"--env {pair}: not NAME=VALUE", hint="Write it like --env HOME=/tmp.")
+        variables[name] = value
+    return variables or None

@@ -1,0 +1,139 @@
+"""The console of a guest on this terminal: what it prints goes to stdout, what is typed goes to it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import BinaryIO
+
+from osvlab.cli.exits import TERMINATED
+from osvlab.vm.console import Console, ConsoleEndedError
+
+__all__ = ["Screen", "keyboard", "terminated_in_order"]
+
+END_OF_INPUT = b"\x04"  # Ctrl-D: what a terminal sends for "no more input"
+
+
+class Screen:
+    """Copies a console to a stream, from the thread that calls `show`.
+
+    The console's own thread must never wait for a slow reader of our output, so it only puts bytes into
+    a queue.
+    """
+
+    def __init__(self, console: Console, stream: BinaryIO) -> None:
+        self._stream = stream
+        # A serial line ends lines with CR LF; files and pipes want LF.
+        self._terminal = stream.isatty()
+        self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._held = b""
+        self._unsubscribe = console.subscribe(self._pieces.put)
+
+    def end(self) -> None:
+        """Let `show` return once it has shown what came before. May be called from any thread."""
+        self._unsubscribe()
+        self._pieces.put(None)
+
+    def show(self) -> None:
+        """Copy until `end` is called."""
+        while (piece := self._pieces.get()) is not None:
+            self._stream.write(piece if self._terminal else self._plain(piece))
+            self._stream.flush()
+        self._stream.write(self._held)
+        self._stream.flush()
+
+    def _plain(self, piece: bytes) -> bytes:
+        # The two bytes may arrive in two pieces.
+        piece = self._held + piece
+        self._held = b"\r" if piece.endswith(b"\r") else b""
+        return piece[: len(piece) - len(self._held)].replace(b"\r\n", b"\n")
+
+
+@contextmanager
+def keyboard(console: Console) -> Iterator[None]:
+    """Send what is typed or piped to stdin to the guest's console, for the length of a `with` block.
+
+    A terminal passes each key at once and does not echo it, as the guest does that; Ctrl-C still ends the
+    run. At the end of a file or pipe the guest is sent Ctrl-D.
+    """
+    handle = _usable_stdin()
+    if handle is None:
+        yield
+        return
+    stop_read, stop_write = os.pipe()
+    reader = threading.Thread(
+        target=_copy_input, args=(handle, stop_read, console.write), name="osvlab-keyboard", daemon=True
+    )
+    with _unbuffered(handle):
+        reader.start()
+        try:
+            yield
+        finally:
+            os.close(stop_write)
+            reader.join()
+            os.close(stop_read)
+
+
+def _usable_stdin() -> int | None:
+    try:
+        handle = sys.stdin.fileno()
+        # A background job that touches its terminal is stopped.
+        if os.isatty(handle) and os.tcgetpgrp(handle) != os.getpgrp():
+            return None
+    except (AttributeError, OSError, ValueError):
+        return None  # closed, or no file at all
+    return handle
+
+
+def _copy_input(handle: int, stop: int, write: Callable[[bytes], object]) -> None:
+    with suppress(ConsoleEndedError):
+        while True:
+            ready, _, _ = select.select([handle, stop], [], [])
+            if stop in ready:
+                return
+            try:
+                data = os.read(handle, 4096)
+            except OSError:
+                data = b""  # the terminal went away
+            if not data:
+                write(END_OF_INPUT)
+                return
+            write(data)
+
+
+@contextmanager
+def _unbuffered(handle: int) -> Iterator[None]:
+    if not os.isatty(handle):
+        yield
+        return
+    before = termios.tcgetattr(handle)
+    changed = termios.tcgetattr(handle)
+    changed[3] &= ~(termios.ICANON | termios.ECHO)
+    changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(handle, termios.TCSADRAIN, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def terminated_in_order() -> Iterator[None]:
+    """Leave through every `finally` on SIGTERM, so that the guest ends and the terminal is put in order."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
