@@ -1,0 +1,135 @@
+"""The lab kernel, compiled when it is needed.
+
+In a source checkout it is compiled in place (`osvlab/kernel/build`), and again when a
+source is newer. An installed package brings it along; if it was built on a machine
+without a compiler, it is compiled at first use, into the cache, under a name made
+from the sources' contents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from osvlab.errors import OsvlabError
+from osvlab.events import step
+from osvlab.paths import cache_dir
+
+__all__ = ["KernelBuildError", "boot_sector", "built_kernel"]
+
+SOURCES = Path(__file__).parent / "kernel"
+STRIPPED, BOOT_SECTOR = "lab-kernel-stripped.elf", "boot.bin"
+TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
+MUSL = Path("/usr/lib/x86_64-linux-musl/libc.a")
+
+
+class KernelBuildError(OsvlabError, RuntimeError):
+    """The lab kernel could not be compiled."""
+
+
+def built_kernel() -> Path:
+    """Return the lab kernel's file, compiling it first if need be.
+
+    Raises
+    ------
+    KernelBuildError
+        A tool is missing, or the compiler refused; the message ends with what it said.
+    """
+    return _built() / STRIPPED
+
+
+def boot_sector() -> Path:
+    """Return the file with the lab kernel's boot sector, compiling it first if need be."""
+    return _built() / BOOT_SECTOR
+
+
+def _built() -> Path:
+    place = SOURCES / "build"
+    if _is_checkout():
+        if not _current(place):
+            _make(place)
+        return place
+    if all((place / name).is_file() for name in (STRIPPED, BOOT_SECTOR)):
+        return place
+    place = cache_dir("kernel") / _fingerprint()
+    if not all((place / name).is_file() for name in (STRIPPED, BOOT_SECTOR)):
+        _make(place)
+    return place
+
+
+def _is_checkout() -> bool:
+    return (SOURCES.parent.parent / "pyproject.toml").is_file() and os.access(SOURCES, os.W_OK)
+
+
+def _current(place: Path) -> bool:
+    """Whether both products are there and no source is newer; what `make` would find, in a millisecond."""
+    try:
+        built = min((place / name).stat().st_mtime_ns for name in (STRIPPED, BOOT_SECTOR))
+    except FileNotFoundError:
+        return False
+    return all(path.stat().st_mtime_ns <= built for path in _sources())
+
+
+def _sources() -> Iterator[Path]:
+    for folder, folders, files in os.walk(SOURCES):
+        # Tests are no part of the kernel, and the build's own files are newer by nature.
+        folders[:] = sorted(set(folders) - {"build", "tests"})
+        for name in sorted(files):
+            if name == "Makefile" or name.endswith((".c", ".h", ".S", ".ld", ".py", ".map", ".txt")):
+                yield Path(folder, name)
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in _sources():
+        digest.update(os.fsencode(path.relative_to(SOURCES)) + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _make(place: Path) -> None:
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if not MUSL.is_file():
+        missing.append("musl-dev")
+    if missing:
+        raise KernelBuildError(
+            f"the lab kernel must be compiled, and this host lacks {', '.join(missing)}",
+            hint=f"Install them: sudo apt-get install {' '.join(missing)}",
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(place), step("compile the lab kernel") as running:
+        command = [
+            "make",
+            "-C",
+            str(SOURCES),
+            f"O={place}",
+            f"PYTHON={sys.executable}",
+            f"-j{os.cpu_count() or 1}",
+        ]
+        made = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
+        )
+        if made.returncode != 0 or not (place / STRIPPED).is_file():
+            raise KernelBuildError(
+                f"the lab kernel does not compile (make ended with status {made.returncode}):\n"
+                + "\n".join((made.stdout + made.stderr).splitlines()[-20:]),
+                hint=f"See all of it: make -C {SOURCES} O={place}",
+            )
+        # Make leaves a product alone that came out the same; touching it says that it was looked at.
+        for name in (STRIPPED, BOOT_SECTOR):
+            os.utime(place / name)
+        running.bytes = (place / STRIPPED).stat().st_size
+
+
+@contextlib.contextmanager
+def _one_at_a_time(place: Path) -> Iterator[None]:
+    """Let other Pythons wait that want to build in the same place; the second `make` has nothing to do."""
+    with open(place / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,3 @@
+"""Starting and steering virtual machines."""
+
+from __future__ import annotations

@@ -1,0 +1,245 @@
+"""The console of a guest: everything it printed, in a ring of bounded size.
+
+The bytes come from the guest's first serial port. They are kept raw for those who
+draw a terminal (`Console.subscribe`) and shown as text, with the serial line's
+CR LF as plain newlines, to those who read (`Console.text`, `Console.wait_for`).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable
+
+from osvlab.errors import OsvlabError
+
+__all__ = ["Console", "ConsoleEndedError", "ConsoleTimeoutError"]
+
+LIMIT = 1 << 20
+"""Bytes a console keeps: a few thousand screens."""
+
+# A wait looks again at this many characters before the place where its last look ended,
+# so that a match may arrive in pieces without every look reading the whole console.
+OVERLAP = 4096
+
+
+class ConsoleTimeoutError(OsvlabError, TimeoutError):
+    """What was waited for did not appear in time."""
+
+
+class ConsoleEndedError(OsvlabError, EOFError):
+    """The guest ended before what was waited for appeared, or can no longer be written to."""
+
+
+class Console:
+    r"""What a guest printed, and the way to type to it.
+
+    Parameters
+    ----------
+    send
+        Takes the bytes that `write` shall type, and returns when they are on their way.
+    limit
+        Bytes to keep. When there are more, the oldest go, and `text` begins with
+        a line that says how many are gone.
+
+    Examples
+    --------
+    >>> console = Console()
+    >>> console.feed(b"Booted up in 8.12 ms\r\n")
+    >>> console.wait_for(r"Booted up in ([0-9.]+) ms", timeout=1)[1]
+    '8.12'
+    >>> console.lines()
+    ['Booted up in 8.12 ms']
+    """
+
+    def __init__(self, send: Callable[[bytes], None] | None = None, limit: int = LIMIT) -> None:
+        self._send = send
+        self._limit = limit
+        self._bytes = bytearray()
+        self._dropped = 0
+        self._ended: str | None = None
+        self._subscribers: dict[object, Callable[[bytes], object]] = {}
+        self._changed = threading.Condition()
+
+    # What the owner thread does
+
+    def feed(self, data: bytes) -> None:
+        """Append what the guest printed, and tell those who wait and listen."""
+        with self._changed:
+            self._bytes += data
+            if len(self._bytes) > self._limit:
+                self._forget(len(self._bytes) - self._limit + self._limit // 8)
+            self._tell(data)
+            self._changed.notify_all()
+
+    def end(self, reason: str) -> None:
+        """Nothing will come any more: those who wait are told why."""
+        with self._changed:
+            self._ended = reason
+            self._changed.notify_all()
+
+    def _forget(self, count: int) -> None:
+        # Whole lines go, unless the next line end is far: half a line would look like a whole one.
+        end = self._bytes.find(b"\n", count - 1, count + OVERLAP)
+        count = end + 1 if end >= 0 else count
+        del self._bytes[:count]
+        self._dropped += count
+
+    def _tell(self, data: bytes) -> None:
+        # Under the lock, so that every subscriber gets every byte once and in order.
+        for key, callback in list(self._subscribers.items()):
+            try:
+                callback(data)
+            except Exception as error:  # noqa: BLE001 - not ours, and it must not hurt the guest
+                del self._subscribers[key]
+                warnings.warn(
+                    f"a console listener failed and was dropped: {callback!r}: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+
+    # What everybody may do
+
+    @property
+    def text(self) -> str:
+        """All that is kept, as text; bytes that are no UTF-8 show as U+FFFD."""
+        with self._changed:
+            raw, dropped = bytes(self._bytes), self._dropped
+        marker = f"[... {dropped} bytes dropped ...]\n" if dropped else ""
+        return marker + _decode(raw)
+
+    @property
+    def raw(self) -> bytes:
+        """All that is kept, byte for byte as the guest sent it."""
+        with self._changed:
+            return bytes(self._bytes)
+
+    @property
+    def position(self) -> int:
+        """How many bytes the guest has printed so far, dropped ones included."""
+        with self._changed:
+            return self._dropped + len(self._bytes)
+
+    def lines(self) -> list[str]:
+        """Return the text line by line, without line ends."""
+        return self.text.splitlines()
+
+    def tail(self, count: int = 10) -> str:
+        """Return the last lines, for error messages."""
+        with self._changed:
+            raw = bytes(self._bytes[-200 * count :])
+        return "\n".join(_decode(raw).splitlines()[-count:])
+
+    def write(self, text: str | bytes) -> int:
+        r"""Type to the guest; a line ends with ``\n``.
+
+        Returns
+        -------
+        int
+            The console's `position` before typing, for ``wait_for(..., since=)``:
+            what comes after it is the guest's answer (and its echo).
+
+        Raises
+        ------
+        ConsoleEndedError
+            The guest has ended.
+        """
+        if self._ended is not None or self._send is None:
+            raise ConsoleEndedError(f"cannot write to the console: {self._ended or 'nobody reads it'}")
+        position = self.position
+        self._send(text.encode() if isinstance(text, str) else text)
+        return position
+
+    def wait_for(
+        self, pattern: str | re.Pattern[str], timeout: float | None = 30, *, since: int = 0
+    ) -> re.Match[str]:
+        """Wait until the console contains a match of a regular expression.
+
+        What is already there counts, so that running a notebook cell again gives the
+        same answer again; pass ``since`` to see only what came later.
+
+        Parameters
+        ----------
+        pattern
+            A regular expression, searched in text whose lines end in a plain newline.
+            It is tried whenever something arrives: end it with what ends the thing
+            you wait for, or you get the first half of a number.
+        timeout
+            Seconds; None waits as long as the guest runs.
+        since
+            A `position`: only what was printed from there on is searched.
+
+        Raises
+        ------
+        ConsoleTimeoutError
+            It did not appear in time; the message shows the last lines.
+        ConsoleEndedError
+            The guest ended first.
+        """
+        wanted = re.compile(pattern)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        start, base, seen = 0, since, -1
+        while True:
+            with self._changed:
+                if self._ended is None and self.position == seen:
+                    # Waking for nothing is harmless: the text is looked at again, and the wait goes on.
+                    self._changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                first = max(since, self._dropped)
+                raw = bytes(self._bytes[first - self._dropped :])
+                arrived, seen = seen, self._dropped + len(self._bytes)
+                ended = self._ended
+            # Outside the lock: a slow expression must not hold up the guest's output.
+            text = _decode(raw)
+            match = wanted.search(text, start if first == base else 0)
+            if match is not None:
+                return match
+            base, start = first, max(0, len(text) - OVERLAP)
+            if ended is not None and arrived == seen:
+                raise ConsoleEndedError(self._unseen(wanted, f"the guest ended first: {ended}"))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ConsoleTimeoutError(
+                    self._unseen(wanted, f"not within {timeout:g} s"),
+                    hint="Give it more time with timeout=, or see all of it in vm.console.text.",
+                )
+
+    def _unseen(self, wanted: re.Pattern[str], why: str) -> str:
+        tail = self.tail()
+        said = f"The console's last lines:\n{tail}" if tail else "The console is empty."
+        return f"no match for {wanted.pattern!r} on the console: {why}. {said}"
+
+    def subscribe(self, callback: Callable[[bytes], object], *, replay: bool = True) -> Callable[[], None]:
+        """Call `callback` with raw bytes as they arrive, until the returned function is called.
+
+        The callback runs in the owner's thread and must be quick. One that raises is
+        warned about and dropped.
+
+        Parameters
+        ----------
+        callback
+            Called with each piece of output, in order, nothing twice.
+        replay
+            Whether it first gets, at once, all that is already there.
+        """
+        key = object()
+        with self._changed:
+            if replay and self._bytes:
+                callback(bytes(self._bytes))
+            self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            with self._changed:
+                self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Console, {self.position} bytes, {self._ended or 'open'}>"
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -1,0 +1,162 @@
+"""QEMU: where it is, and the argument list that makes a `Machine` of it.
+
+QEMU runs inside the VM's private folder, where everything it needs has a short
+plain name (``kernel``, ``disk0``, ``memory``). So no path of the user's, with a
+comma or a byte that is no UTF-8 in it, ever meets QEMU's option syntax.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from osvlab.errors import OsvlabError
+from osvlab.vm.machine import Accelerator, DiskAccess, Machine, MachineKind
+
+__all__ = ["Channels", "QemuError", "QemuMissingError", "arguments", "die_with_python", "find_qemu"]
+
+INSTALL = "Install it: sudo apt-get install qemu-system-x86"
+
+
+class QemuMissingError(OsvlabError, FileNotFoundError):
+    """There is no QEMU on this host."""
+
+
+class QemuError(OsvlabError, RuntimeError):
+    """QEMU refused to start, or refused a command."""
+
+
+def find_qemu() -> Path:
+    """Return the path of ``qemu-system-x86_64``: `$OSVLAB_QEMU`, or the first on `$PATH`.
+
+    Raises
+    ------
+    QemuMissingError
+        There is none.
+    """
+    named = os.environ.get("OSVLAB_QEMU")
+    found = shutil.which(named or "qemu-system-x86_64")
+    if found is not None:
+        return Path(found).resolve()
+    if named:
+        raise QemuMissingError(f"OSVLAB_QEMU names no program: {named}", hint="Correct it, or unset it.")
+    raise QemuMissingError("no qemu-system-x86_64 on the PATH", hint=INSTALL)
+
+
+def die_with_python() -> list[str]:
+    """Return the words that start a child which the kernel kills when its parent thread ends.
+
+    That holds after ``kill -9`` too, when no Python code can clean up any more.
+
+    Raises
+    ------
+    QemuMissingError
+        ``setpriv`` is not installed.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise QemuMissingError("no setpriv on the PATH", hint="Install it: sudo apt-get install util-linux")
+    return [setpriv, "--pdeathsig", "KILL", "--"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """File descriptors that QEMU inherits: one end each of a socket pair."""
+
+    console: int
+    report: int
+    monitor: int
+
+    def all(self) -> tuple[int, ...]:
+        """Every descriptor, for `pass_fds`."""
+        return (self.console, self.report, self.monitor)
+
+
+def arguments(machine: Machine, accelerator: Accelerator, channels: Channels) -> list[str]:
+    """Return QEMU's arguments for a machine, to be run in the VM's folder.
+
+    Examples
+    --------
+    >>> machine = Machine(kernel=Path("k"), command_line="/hello")
+    >>> words = arguments(machine, Accelerator.TCG, Channels(3, 4, 5))
+    >>> words[words.index("-append") + 1]
+    '/hello'
+    """
+    return [
+        *_board(machine),
+        *_processor(machine, accelerator),
+        *_memory(machine),
+        *_boot(machine),
+        *_disks(machine),
+        *_channels(channels),
+        # The guest's way out: writing N to port 0xF4 ends QEMU with status 2 * N + 1.
+        *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+    ]
+
+
+def _board(machine: Machine) -> list[str]:
+    options = {
+        # Neither ACPI nor option ROMs: what is not there takes no time to set up.
+        MachineKind.MICROVM: "microvm,x-option-roms=off,acpi=off,pit=on,pic=off,rtc=on,"
+        "auto-kernel-cmdline=on",  # the kernel is told where the virtio devices are
+        MachineKind.PC: "pc",
+        MachineKind.Q35: "q35",
+    }[machine.kind]
+    return [
+        *("-M", f"{options},memory-backend=memory"),
+        *("-nodefaults", "-no-user-config", "-no-reboot"),
+        *("-display", "none"),
+        *("-global", "virtio-mmio.force-legacy=off"),
+    ]
+
+
+def _processor(machine: Machine, accelerator: Accelerator) -> list[str]:
+    if accelerator is Accelerator.KVM:
+        return ["-accel", "kvm", "-cpu", "host", "-smp", str(machine.cpus)]
+    # By default TCG reserves 1 GiB for translated code, too much for a small container.
+    return ["-accel", "tcg,tb-size=64", "-cpu", "max", "-smp", str(machine.cpus)]
+
+
+def _memory(machine: Machine) -> list[str]:
+    # Shared, so that a debugger in Python maps the guest's memory while it runs.
+    return [
+        *("-m", f"{machine.memory >> 20}M"),
+        *("-object", f"memory-backend-file,id=memory,size={machine.memory},mem-path=memory,share=on"),
+    ]
+
+
+def _boot(machine: Machine) -> list[str]:
+    if machine.kernel is None:
+        return []
+    return ["-kernel", "kernel", "-append", machine.command_line]
+
+
+def _disks(machine: Machine) -> list[str]:
+    model = "virtio-blk-device" if machine.kind is MachineKind.MICROVM else "virtio-blk-pci"
+    words = []
+    first = ",bootindex=0" if machine.kernel is None else ""  # with a kernel, QEMU boots that first
+    for number, disk in enumerate(machine.disks):
+        access = {
+            DiskAccess.READ_ONLY: "readonly=on",
+            DiskAccess.SCRATCH: "snapshot=on",
+            DiskAccess.WRITE: "readonly=off",
+        }[disk.access]
+        words += [
+            *("-drive", f"if=none,id=disk{number},file=disk{number},format=raw,{access}"),
+            *("-device", f"{model},drive=disk{number}" + (first if number == 0 else "")),
+        ]
+    return words
+
+
+def _channels(channels: Channels) -> list[str]:
+    return [
+        *("-chardev", f"socket,id=console,fd={channels.console}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=report,fd={channels.report}"),
+        *("-device", "isa-debugcon,iobase=0xe9,chardev=report"),
+        *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
+        # A second monitor for a debugger: each serves one client at a time.
+        *("-chardev", "socket,id=debugger,path=debugger.sock,server=on,wait=off"),
+        *("-mon", "chardev=debugger,mode=control"),
+    ]

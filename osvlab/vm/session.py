@@ -1,0 +1,334 @@
+"""A running QEMU as the owner sees it: process, sockets, deadline, and how it ends.
+
+Everything here runs on the owner's loop, except what is marked as readable from any
+thread. The order at the end is the point of this file: QEMU is gone, what it still
+had to say is read from the sockets, only then the outcome is judged, and only when
+that is known are those who wait woken up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from osvlab.events import Event, publish
+from osvlab.kernels import Kernel
+from osvlab.vm.console import Console, ConsoleEndedError
+from osvlab.vm.folder import Folder
+from osvlab.vm.machine import Accelerator, Machine
+from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
+from osvlab.vm.owner import owner
+from osvlab.vm.qemu import Channels, QemuError, arguments, die_with_python, find_qemu
+from osvlab.vm.qmp import HELLO, Monitor, MonitorError
+from osvlab.vm.report import Report
+from osvlab.vm.timeline import BootTimeline
+
+__all__ = ["Session", "VmEnded", "VmStarted"]
+
+START_DEADLINE = 30.0
+"""Seconds for QEMU to answer its monitor; it takes 0.03 on an idle host."""
+
+POWER_OFF_GRACE = 5.0
+"""Seconds for the power to go off after the guest has reported its end."""
+
+WRITE_DEADLINE = 10.0
+"""Seconds for the guest to take what is typed, once its buffers are full."""
+
+CRASH_STATUS = 2 * 0x7E + 1
+"""QEMU's exit status when the lab kernel crashed: it writes 0x7E to isa-debug-exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmStarted(Event):
+    """QEMU runs."""
+
+    pid: int
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class VmEnded(Event):
+    """A virtual machine has ended, and how."""
+
+    pid: int
+    outcome: Outcome
+
+
+class Session:
+    """One QEMU from start to end.
+
+    Parameters
+    ----------
+    machine, accelerator, folder
+        What to run, how, and where; the folder is removed at the end.
+    timeout
+        Seconds after which the guest is ended, counted from the start of QEMU.
+    kernel
+        Knows how to read the console of its kind of guest; None for a guest of which
+        nothing is known.
+    """
+
+    live: ClassVar[set[Session]] = set()
+
+    def __init__(
+        self,
+        machine: Machine,
+        accelerator: Accelerator,
+        folder: Folder,
+        *,
+        timeout: float | None = None,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self.machine = machine
+        self.accelerator = accelerator
+        self.folder = folder
+        self.timeout = timeout
+        self.console = Console(self._type)
+        self.report = Report()
+        self.monitor = Monitor()
+        self.outcome: Outcome | None = None
+        self.ended = threading.Event()
+        self._kernel = kernel
+        self._application = kernel.application_line if kernel is not None else None
+        self._ending: Lost | TimedOut | None = None
+        self._first_output: float | None = None
+        self._application_output: float | None = None
+        self._typing = asyncio.Lock()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Start QEMU and return when its monitor answers (or its guest has already ended).
+
+        Raises
+        ------
+        QemuError
+            QEMU ended at once; the message is its own.
+        """
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._spawn()
+        except BaseException:
+            self.folder.remove()
+            raise
+        Session.live.add(self)
+        self._life = self._loop.create_task(self._live())
+        self._ready = self._loop.create_task(self._answer())
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                await asyncio.wait({self._life, self._ready}, return_when=asyncio.FIRST_COMPLETED)
+                if not self._ready.done() or self._ready.exception() is not None:
+                    await asyncio.shield(self._life)
+        except BaseException as error:
+            self._end(Lost("its start was interrupted", stopped=True))
+            if isinstance(error, TimeoutError):
+                raise QemuError(f"QEMU did not answer its monitor within {START_DEADLINE:g} s") from error
+            raise
+        if self._refused:
+            raise QemuError(
+                f"QEMU refused to start: {self._messages}",
+                hint="See what this host can do: osvlab doctor.",
+            )
+        publish(VmStarted(self.pid, self.machine))
+
+    async def _spawn(self) -> None:
+        ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
+        self._console_socket, self._report_socket, self._monitor_socket = ours
+        for end in ours:
+            end.setblocking(False)
+        self._monitor_socket.send(HELLO)
+        try:
+            channels = Channels(*(end.fileno() for end in theirs))
+            words = [os.fspath(find_qemu()), *arguments(self.machine, self.accelerator, channels)]
+            with open(self.folder.path / "qemu.log", "wb") as log:
+                self.started = time.monotonic()
+                self._process = await asyncio.create_subprocess_exec(
+                    *(*die_with_python(), *words, "-pidfile", "qemu.pid"),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder.path,
+                    pass_fds=channels.all(),
+                    # Ctrl-C in a terminal goes to the whole group: it is Python that decides what it means.
+                    start_new_session=True,
+                    # Where QEMU puts what a guest writes to a scratch disk.
+                    env={**os.environ, "TMPDIR": os.fspath(self.folder.path)},
+                )
+        except BaseException:
+            for end in ours:
+                end.close()
+            raise
+        finally:
+            for end in theirs:
+                end.close()
+        self.pid = self._process.pid
+        self._refused = False
+        self._messages = ""
+        self._loop.add_reader(self._console_socket, partial(self._read, self._console_socket, self._printed))
+        self._loop.add_reader(self._report_socket, partial(self._read, self._report_socket, self._reported))
+        if self.timeout is not None:
+            self._deadline = self._loop.call_later(self.timeout, self._end, TimedOut(self.timeout))
+
+    async def _answer(self) -> None:
+        await self.monitor.connect(self._monitor_socket)
+        await self.monitor.execute("query-status", {})
+
+    # While it runs
+
+    def _read(self, source: socket.socket, sink: Callable[[bytes], None]) -> bool:
+        """Read once; return whether there may be more."""
+        try:
+            data = source.recv(1 << 16)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(source)
+            return False
+        sink(data)
+        return True
+
+    def _printed(self, data: bytes) -> None:
+        now = time.monotonic()
+        if self._first_output is None:
+            self._first_output = now
+        self.console.feed(data)
+        if self._application_output is None and self._application is not None:
+            if self._application.search(self.console.raw):
+                self._application_output = now
+            elif self.console.position > 1 << 16:
+                self._application = None  # a kernel that talks that much is not worth searching
+
+    def _reported(self, data: bytes) -> None:
+        self.report.feed(data, time.monotonic())
+        if self.report.outcome is not None and self._grace is None:
+            self._grace = self._loop.call_later(POWER_OFF_GRACE, self._end, Lost("the power did not go off"))
+
+    def _end(self, reason: Lost | TimedOut) -> None:
+        """Kill QEMU. Nothing is lost by it: what a guest wrote to its disk is in the host's hands."""
+        if self._ending is None and self._process.returncode is None:
+            self._ending = reason
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def stop(self) -> None:
+        """End the guest, if it runs, and wait until everything is cleaned up."""
+        self._end(Lost("stopped on request", stopped=True))
+        await asyncio.shield(self._life)
+
+    def _type(self, data: bytes) -> None:
+        """Send bytes to the console; called from any thread but the owner's."""
+        try:
+            owner().call(self._send(data), WRITE_DEADLINE)
+        except TimeoutError as error:
+            raise ConsoleEndedError(
+                f"the guest does not read its console: nothing was taken in {WRITE_DEADLINE:g} s"
+            ) from error
+        except OSError as error:
+            raise ConsoleEndedError("cannot write to the console: the virtual machine has ended") from error
+
+    async def _send(self, data: bytes) -> None:
+        async with self._typing:  # one after the other, also when the first must wait
+            await self._loop.sock_sendall(self._console_socket, data)
+
+    # The end
+
+    async def _live(self) -> None:
+        status = await self._process.wait()
+        # What QEMU wrote before it died is in the sockets, all of it.
+        while self._read(self._report_socket, self._reported):
+            pass
+        while self._read(self._console_socket, self._printed):
+            pass
+        for alarm in (self._deadline, self._grace):
+            if alarm is not None:
+                alarm.cancel()
+        with contextlib.suppress(MonitorError):
+            await self._ready
+        await self.monitor.close()
+        self._messages = self._log_tail()
+        # QEMU's own errors come with status 1, a message, and no life; a guest may choose that status too.
+        unborn = self._ready.exception() is not None and self.report.version is None
+        self._refused = unborn and status == 1 and bool(self._messages)
+        outcome = self._judge(status)
+        self._clean_up()
+        self.outcome = outcome
+        self.console.end(str(outcome).partition("\n")[0])
+        self.ended.set()
+        publish(VmEnded(self.pid, outcome))
+
+    def _clean_up(self) -> None:
+        for source in (self._console_socket, self._report_socket):
+            self._loop.remove_reader(source)
+            source.close()
+        self.folder.remove()
+        Session.live.discard(self)
+
+    def _judge(self, status: int) -> Outcome:
+        """Say how the run ended. What the guest said counts more than how QEMU ended."""
+        if self.report.outcome is not None:
+            return self.report.outcome
+        if self._ending is not None:
+            return self._ending
+        reason = self.monitor.shutdown_reason
+        if status == CRASH_STATUS:
+            return Crashed(CrashReport("crash of which the kernel could not report more"))
+        if status % 2 and reason is None and not self._messages:
+            return Exited(status >> 1)  # straight through isa-debug-exit
+        if status == 0 and reason != "guest-reset" and self._kernel is not None:
+            verdict = self._kernel.verdict(self.console.text)
+            if verdict is not None and verdict.fault is not None:
+                frames = (Frame(address, symbol, offset) for address, symbol, offset in verdict.backtrace)
+                return Crashed(CrashReport(verdict.fault, backtrace=tuple(frames)))
+            if verdict is not None:
+                return Exited(verdict.status)
+        return Lost(self._evidence(_why(status, reason)))
+
+    def _evidence(self, why: str) -> str:
+        parts = [why]
+        if self._messages:
+            parts.append(f"QEMU said:\n{self._messages}")
+        tail = self.console.tail()
+        parts.append(f"The console's last lines:\n{tail}" if tail else "The console is empty.")
+        return "\n".join(parts)
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(OSError), open(self.folder.path / "qemu.log", "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 4000))
+            return log.read().decode(errors="replace").strip()
+        return ""
+
+    # Readable from any thread
+
+    @property
+    def timeline(self) -> BootTimeline | None:
+        """Where the time of the boot went, as far as it has come."""
+        return BootTimeline.measured(self.report, self.started, self._first_output, self._application_output)
+
+    @property
+    def first_output(self) -> float | None:
+        """Seconds from the start of QEMU to the first byte on the console."""
+        return None if self._first_output is None else self._first_output - self.started
+
+
+def _why(status: int, reason: str | None) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name if -status in signal.valid_signals() else str(-status)
+        return f"QEMU was killed by {name}"
+    if reason == "guest-reset":
+        return "the guest reset the machine without a report, as a triple fault does"
+    if reason == "guest-shutdown":
+        return "the guest powered off without reporting how its command ended"
+    if reason == "host-signal":
+        return "QEMU was told to end by another process"
+    return f"QEMU ended with status {status}" + (f" ({reason})" if reason else "")

@@ -1,0 +1,216 @@
+"""A virtual machine: a `Machine` that runs, as seen from Python."""
+
+from __future__ import annotations
+
+import atexit
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from osvlab.errors import OsvlabError
+from osvlab.kernels import Kernel
+from osvlab.vm.accelerator import acceleration
+from osvlab.vm.console import Console
+from osvlab.vm.folder import Folder, sweep
+from osvlab.vm.machine import Accelerator, Machine
+from osvlab.vm.outcome import Outcome
+from osvlab.vm.owner import owner
+from osvlab.vm.session import Session
+from osvlab.vm.timeline import BootTimeline
+
+if TYPE_CHECKING:
+    from osvlab.image import Image
+
+__all__ = ["VM", "StillRunningError", "stop_all"]
+
+
+class StillRunningError(OsvlabError, TimeoutError):
+    """The guest had not ended when the wait for it did."""
+
+
+class VM:
+    """A virtual machine that runs, or has run.
+
+    It runs from the moment it is made. As a context manager it ends with the block;
+    otherwise with `stop`, with its ``timeout``, or with Python, whichever is first.
+
+    Parameters
+    ----------
+    machine
+        What to run.
+    timeout
+        Seconds after which the guest is ended with `TimedOut`; None lets it run.
+    image
+        The image that its disk was made from, to be shown; None if there is none.
+    folder
+        A private folder that the machine's disks may lie in; it is the VM's from now
+        on. None makes one.
+    kernel
+        What is known of the kernel that boots; None if nothing is.
+
+    Raises
+    ------
+    QemuMissingError
+        QEMU is not installed.
+    QemuError
+        QEMU refused to start; the message is its own.
+    MachineError
+        The kernel or a disk cannot be opened.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        timeout: float | None = None,
+        image: Image | None = None,
+        folder: Folder | None = None,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self.machine = machine
+        self.image = image
+        folder = folder or Folder(room=machine.memory)
+        try:
+            self._lay_out(machine, folder)
+            accelerator = machine.accelerator or acceleration().best
+            self._session = Session(machine, accelerator, folder, timeout=timeout, kernel=kernel)
+        except BaseException:
+            folder.remove()
+            raise
+        owner().call(self._session.start())
+        _sweep_once()
+
+    @staticmethod
+    def _lay_out(machine: Machine, folder: Folder) -> None:
+        if machine.kernel is not None:
+            check_readable(machine.kernel)
+            folder.link("kernel", machine.kernel)
+        for number, disk in enumerate(machine.disks):
+            disk.check()
+            folder.link(f"disk{number}", disk.path)
+
+    @property
+    def console(self) -> Console:
+        """What the guest printed, and the way to type to it."""
+        return self._session.console
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended; None while it runs."""
+        return self._session.outcome
+
+    @property
+    def running(self) -> bool:
+        """Whether the guest still runs."""
+        return self._session.outcome is None
+
+    @property
+    def boot(self) -> BootTimeline | None:
+        """Where the time of the boot went; None until the kernel has reported it, if it does."""
+        return self._session.timeline
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._session.pid
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """What runs the guest's instructions."""
+        return self._session.accelerator
+
+    @property
+    def folder(self) -> Path:
+        """The VM's private folder, which goes when it ends: ``memory``, ``debugger.sock``, ``qemu.log``."""
+        return self._session.folder.path
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Wait until the guest has ended, and say how.
+
+        Raises
+        ------
+        StillRunningError
+            It has not ended within `timeout` seconds; it still runs.
+        """
+        if not self._session.ended.wait(timeout):
+            raise StillRunningError(
+                f"the guest still runs after {timeout:g} s, and said last:\n{self.console.tail()}",
+                hint="Wait longer, end it with vm.stop(), or give it a limit with run(..., timeout=).",
+            )
+        outcome = self._session.outcome
+        assert outcome is not None  # it is set before the event is
+        return outcome
+
+    def wait_for(
+        self, pattern: str | re.Pattern[str], timeout: float | None = 30, *, since: int = 0
+    ) -> re.Match[str]:
+        """Wait until the console contains a match of a regular expression; see `Console.wait_for`."""
+        return self.console.wait_for(pattern, timeout, since=since)
+
+    def write(self, text: str | bytes) -> int:
+        """Type to the guest; returns the console's position before that, see `Console.write`."""
+        return self.console.write(text)
+
+    def qmp(self, command: str, **arguments: Any) -> Any:
+        """Run a command of QEMU's monitor and return its value.
+
+        Dashes in names of arguments are written as underscores.
+
+        Raises
+        ------
+        MonitorError
+            QEMU refused it, or has ended.
+        """
+        names = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return owner().call(self._session.monitor.execute(command, names))
+
+    def stop(self) -> Outcome:
+        """End the guest if it runs, clean up, and say how it ended."""
+        owner().call(self._session.stop())
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        outcome = self.outcome
+        state = f"runs as process {self.pid}" if outcome is None else str(outcome).partition("\n")[0]
+        return f"<VM {self.machine}, {self.accelerator}: {state}>"
+
+
+def check_readable(kernel: Path) -> None:
+    """Raise `MachineError` unless a kernel file can be read."""
+    from osvlab.vm.machine import MachineError
+
+    try:
+        with kernel.open("rb"):
+            pass
+    except OSError as error:
+        raise MachineError(
+            f"cannot open the kernel {kernel}: {error.strerror}", hint="Check the path."
+        ) from error
+
+
+def stop_all() -> None:
+    """End every guest of this Python."""
+    for session in list(Session.live):
+        owner().call(session.stop())
+
+
+atexit.register(stop_all)
+
+_swept = False
+
+
+def _sweep_once() -> None:
+    """Clean up after Pythons that were killed, once per process and off the way of the first boot."""
+    global _swept
+    if not _swept:
+        _swept = True
+        owner().loop.call_soon_threadsafe(sweep)
