@@ -3,6 +3,7 @@
 
 #include "base.h"
 
+void uart_init(void);
 void uart_write(const char *text, size_t size); // raw bytes; \n becomes \r\n
 void uart_drain(void);                          // returns when the last byte has left
 

@@ -26,3 +26,5 @@ _Noreturn void panic(const char *format, ...) PRINTF(1, 2);
     ((condition) ? (void)0 : panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition))
 
 extern bool verbose;
+
+void print_verbose(void); // turns --verbose on and shows what was kept so far

@@ -1,0 +1,26 @@
+// What memory the boot loader told us about, until the page allocator takes over.
+#pragma once
+
+#include "base.h"
+
+// RAM and firmware tables worth mapping, page aligned.
+struct boot_range {
+    u64 start, end; // physical
+    bool usable;    // RAM for the allocator
+};
+#define BOOT_RANGES 32
+extern struct boot_range boot_memory[BOOT_RANGES];
+extern size_t boot_memory_count;
+
+// Takes physical memory for ever, zeroed. Only before the page allocator exists.
+u64 boot_memory_take(size_t size);
+
+// Where untaken usable memory of a range begins.
+u64 boot_memory_free_start(const struct boot_range *range);
+
+void boot_info_read(u32 start_info);
+void paging_use_allocator(void);
+void pages_init(void);
+void heap_init(void);
+u64 pages_total(void);
+u64 pages_free_count(void);

@@ -1,0 +1,132 @@
+// Page faults: a page comes into being when it is first touched.
+//
+// Invariant: serving a fault never changes what the application would read: anonymous pages
+// appear as zeros, file pages as the file's bytes, and a private page is copied before the
+// first write reaches it.
+
+#include "fault.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arch.h"
+#include "area_internal.h"
+#include "file.h"
+#include "memory.h"
+#include "print.h"
+#include "scheduler.h"
+
+#define ERROR_WRITE 2UL
+#define ERROR_FETCH 16UL
+
+static bool allowed(const struct area *a, u64 error) {
+    if (error & ERROR_FETCH)
+        return a->protection & PROT_EXEC;
+    if (error & ERROR_WRITE)
+        return a->protection & PROT_WRITE;
+    return a->protection != PROT_NONE;
+}
+
+static _Noreturn void out_of_memory(void) {
+    struct memory_statistics s;
+
+    memory_statistics(&s);
+    panic("out of memory: %lu KiB of RAM, %lu KiB free, %lu KiB in the kernel's heap; give the machine more",
+          s.total >> 10, s.free >> 10, s.heap >> 10);
+}
+
+static struct page *fresh_page(void) {
+    struct page *page = page_allocate();
+
+    if (!page)
+        out_of_memory();
+    return page;
+}
+
+// The page of the file, or a private copy of it when it is about to be written.
+static struct page *file_page(const struct area *a, u64 address, bool write, int *error) {
+    bool private = a->flags & MAP_PRIVATE;
+    u64 index = (a->offset + (address - a->start)) >> PAGE_SHIFT;
+    struct page *page = vnode_page(a->file, index, !private && (a->protection & PROT_WRITE), error);
+
+    if (!page || !private || !write)
+        return page;
+    struct page *copy = fresh_page();
+    memcpy(page_address(copy), page_address(page), PAGE_SIZE);
+    page_put(page);
+    return copy;
+}
+
+// A write to a private page that is mapped, but read-only.
+static bool serve_write(const struct area *a, u64 address, u64 physical) {
+    struct page *page = page_of(PHYSICAL_TO_VIRTUAL(physical));
+
+    if (area_page_protection(a, page) & PROT_WRITE) {
+        page_protect(address, a->protection);
+        return true;
+    }
+    struct page *copy = fresh_page();
+    memcpy(page_address(copy), page_address(page), PAGE_SIZE);
+    page_map(address, page_physical(copy), a->protection);
+    page_put(page);
+    return true;
+}
+
+static bool serve(const struct area *a, u64 address, u64 error_code, int *signal, int *code) {
+    bool write = error_code & ERROR_WRITE;
+    u64 physical;
+    int error = 0;
+
+    if (page_mapped(address, &physical, NULL))
+        return write ? serve_write(a, address, physical) : true;
+    struct page *page = a->file ? file_page(a, address, write, &error) : fresh_page();
+    if (!page) {
+        *signal = SIGBUS;
+        *code = error ? BUS_OBJERR : BUS_ADRERR;
+        return false;
+    }
+    if (page_map(address, page_physical(page), area_page_protection(a, page)) < 0)
+        out_of_memory();
+    return true;
+}
+
+bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *code) {
+    bool served = false;
+
+    *signal = SIGSEGV;
+    *code = SEGV_MAPERR;
+    address = ALIGN_DOWN(address, PAGE_SIZE);
+    if (!may_sleep || !area_range_valid(address, PAGE_SIZE))
+        return false;
+    mutex_lock(&areas_lock);
+    struct area *a = area_at(address);
+    if (a && allowed(a, error_code))
+        served = serve(a, address, error_code, signal, code);
+    else if (a)
+        *code = SEGV_ACCERR;
+    mutex_unlock(&areas_lock);
+    return served;
+}
+
+static const char *what_is_there(u64 address, u64 error_code) {
+    u64 kernel_start, kernel_end;
+
+    kernel_range(&kernel_start, &kernel_end);
+    if (address < PAGE_SIZE)
+        return "unmapped address (near NULL)";
+    if (stacks_guard_name(address))
+        return "the guard page of a kernel stack, at";
+    if (address >= kernel_start && address < kernel_end)
+        return error_code & 1 ? "protected kernel address" : "unmapped kernel address";
+    return error_code & 1 ? "protected address" : "unmapped address";
+}
+
+void fault_describe(const struct registers *r, char *out, size_t size) {
+    const char *act = r->error_code & ERROR_FETCH ? "execution" : r->error_code & ERROR_WRITE ? "write" : "read";
+    struct thread *t = this_thread();
+    bool near_stack = r->cr2 - (r->rsp - 65536) < 131072 && area_range_valid(r->cr2, 1);
+
+    format_string(out, size, "%s of %s 0x%lx in thread %s%s", act, what_is_there(r->cr2, r->error_code), r->cr2,
+                  t ? t->name : "(boot)", near_stack ? " (stack overflow?)" : "");
+}
