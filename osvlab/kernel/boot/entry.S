@@ -47,7 +47,7 @@ boot_gdt:
     .type pvh_entry, @function
 pvh_entry:
     cld
-    mov $0x600, %esp // any RAM will do for one return address
+    mov $0x200000, %esp // just below the kernel: loaders keep their data below 1 MiB
     call 1f
 1:  pop %ebp
 #define AT(symbol) (symbol - 1b)(%ebp)
