@@ -203,7 +203,8 @@ class Session:
         if self._first_output is None:
             self._first_output = now
         self.console.feed(data)
-        if self._application_output is None and self._application is not None:
+        # Output often comes byte by byte: it is looked at when a line is complete.
+        if self._application_output is None and self._application is not None and b"\n" in data:
             if self._application.search(self.console.raw):
                 self._application_output = now
             elif self.console.position > 1 << 16:
@@ -283,7 +284,7 @@ class Session:
         reason = self.monitor.shutdown_reason
         if status == CRASH_STATUS:
             return Crashed(CrashReport("crash of which the kernel could not report more"))
-        if status % 2 and reason is None and not self._messages:
+        if status > 0 and status % 2 and reason is None and not self._messages:
             return Exited(status >> 1)  # straight through isa-debug-exit
         if status == 0 and reason != "guest-reset" and self._kernel is not None:
             verdict = self._kernel.verdict(self.console.text)
@@ -332,3 +333,7 @@ def _why(status: int, reason: str | None) -> str:
     if reason == "host-signal":
         return "QEMU was told to end by another process"
     return f"QEMU ended with status {status}" + (f" ({reason})" if reason else "")
+
+
+# A forked child has no guests: they stay the parent's, and nothing in the child may end them.
+os.register_at_fork(after_in_child=Session.live.clear)

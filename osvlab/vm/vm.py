@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,16 +15,16 @@ from osvlab.kernels import Kernel
 from osvlab.vm.accelerator import acceleration
 from osvlab.vm.console import Console
 from osvlab.vm.folder import Folder, sweep
-from osvlab.vm.machine import Accelerator, Machine
+from osvlab.vm.machine import Accelerator, Machine, MachineError, MachineKind
 from osvlab.vm.outcome import Outcome
 from osvlab.vm.owner import owner
 from osvlab.vm.session import Session
 from osvlab.vm.timeline import BootTimeline
 
 if TYPE_CHECKING:
-    from osvlab.image import Image
+    from osvlab.image.image import Image
 
-__all__ = ["VM", "StillRunningError", "stop_all"]
+__all__ = ["VM", "StillRunningError", "run", "stop_all"]
 
 
 class StillRunningError(OsvlabError, TimeoutError):
@@ -184,10 +186,66 @@ class VM:
         return f"<VM {self.machine}, {self.accelerator}: {state}>"
 
 
+def run(
+    image: Image | str | os.PathLike[str],
+    command: str | None = None,
+    *,
+    kernel: Kernel | str | os.PathLike[str] | None = None,
+    memory: int | str = "64M",
+    cpus: int = 1,
+    timeout: float | None = None,
+    machine: MachineKind | str | None = None,
+    env: Mapping[str, str] | None = None,
+    verbose: bool = False,
+) -> VM:
+    """Boot an image, or a directory, and return as soon as QEMU runs.
+
+    Parameters
+    ----------
+    image
+        An `Image`, the path of one, or a directory, of which an image is made that
+        goes away with the VM.
+    command
+        What to run instead of the image's own command; may begin with kernel options.
+    kernel
+        A `Kernel` or the path of one; None takes the one that the image starts by
+        itself, else the lab kernel.
+    memory
+        Bytes, or a size like ``"64M"``.
+    cpus
+        Number of CPUs.
+    timeout
+        Seconds after which the guest is ended with `TimedOut`, counted from QEMU's start.
+    machine
+        ``microvm``, ``pc`` or ``q35``; None takes the fastest that the kernel boots on.
+    env
+        Environment variables for the application.
+    verbose
+        Whether the kernel tells on the console what it does.
+
+    Raises
+    ------
+    OsvlabError
+        Something is missing, damaged or does not fit together; the message names it.
+
+    Examples
+    --------
+    >>> with run("apps/hello", timeout=10) as vm:  # doctest: +SKIP
+    ...     print(vm.wait_for("Hello.*")[0], vm.wait())
+    Hello from a library OS exited with status 0
+    """
+    from osvlab.vm.boot import plan
+
+    if timeout is not None and not timeout > 0:
+        raise MachineError(f"not a timeout: {timeout!r}", hint="Give seconds above 0, or None.")
+    ready = plan(
+        image, command, kernel=kernel, memory=memory, cpus=cpus, machine=machine, env=env, verbose=verbose
+    )
+    return VM(ready.machine, timeout=timeout, image=ready.image, folder=ready.folder, kernel=ready.kernel)
+
+
 def check_readable(kernel: Path) -> None:
     """Raise `MachineError` unless a kernel file can be read."""
-    from osvlab.vm.machine import MachineError
-
     try:
         with kernel.open("rb"):
             pass
