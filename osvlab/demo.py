@@ -98,6 +98,6 @@ def static_busybox() -> Path:
     if found is None:
         raise OsvlabError("no busybox on this host", hint=hint)
     program = Program.open(Path(found))
-    if program.interp is not None:
-        raise OsvlabError(f"{found} is not linked statically: it wants {program.interp}", hint=hint)
+    if not program.kind.is_static:
+        raise OsvlabError(f"{found} is not linked statically: it is {program.kind}", hint=hint)
     return Path(found)

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         "build",
         help="make a bootable image of a directory",
         usage="osvlab build [options] DIR [-- COMMAND...]",
-        description="Make a bootable image of a directory. Without a command it runs the only program there.",
+        description="Make a bootable image. Without a command it runs the only program in it.",
     )
     parser.set_defaults(do=do, takes_command=True)
     parser.add_argument("directory", metavar="DIR", help="what the guest will see as /")

@@ -8,9 +8,6 @@ from osvlab.errors import OsvlabError
 
 __all__ = ["guest_command"]
 
-_BETWEEN_QUOTES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_NEED_QUOTES = set(" ;&!'") | set(_BETWEEN_QUOTES)
-
 
 def guest_command(words: Sequence[str]) -> str | None:
     r"""Join words to a command as an OSv kernel reads it.
@@ -31,19 +28,14 @@ def guest_command(words: Sequence[str]) -> str | None:
     >>> print(guest_command(["/hello", "two words", 'a "quote"']))
     /hello "two words" "a \"quote\""
     """
-    if not words:
-        return None
-    if len(words) == 1:
-        return words[0]
-    return " ".join(_quoted(word) for word in words)
+    if len(words) < 2:
+        return words[0] if words else None
+    from osvlab.image.command import quote
 
-
-def _quoted(word: str) -> str:
-    if "$" in word:
-        raise OsvlabError(
-            f"the argument {word!r} holds a $, which the guest would expand and nothing can quote",
-            hint="Write the whole command as one argument if you want a variable of the guest.",
-        )
-    if word and not _NEED_QUOTES & set(word):
-        return word
-    return '"' + "".join(_BETWEEN_QUOTES.get(character, character) for character in word) + '"'
+    for word in words:
+        if "$" in word:
+            raise OsvlabError(
+                f"the argument {word!r} holds a $, which the guest would expand and nothing can quote",
+                hint="Write the whole command as one argument if you want a variable of the guest.",
+            )
+    return " ".join(quote(word) for word in words)
