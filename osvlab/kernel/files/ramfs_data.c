@@ -1,0 +1,228 @@
+// ramfs, the contents of files: pages from the allocator.
+//
+// Invariant: bytes beyond the size are zero in every page, so growing a file needs no clearing.
+// The same pages serve read, write and mmap: a MAP_SHARED mapping is the file.
+
+#include "ramfs.h"
+
+#define SIZE_LIMIT ((u64)1 << 42)
+
+// The slot of a page, making what leads to it if `make`. NULL: there is none (or no memory).
+static struct page **slot_of(struct ramfs_node *node, u64 index, bool make) {
+    u64 chunk = index / CHUNK_PAGES;
+    if (chunk >= node->chunk_count) {
+        if (!make)
+            return NULL;
+        size_t count = MAX((size_t)4, node->chunk_count);
+        while (count <= chunk)
+            count *= 2;
+        struct page ***chunks = krealloc(node->chunks, count * sizeof(chunks[0]));
+        if (chunks == NULL)
+            return NULL;
+        memset(chunks + node->chunk_count, 0, (count - node->chunk_count) * sizeof(chunks[0]));
+        node->chunks = chunks;
+        node->chunk_count = count;
+    }
+    if (node->chunks[chunk] == NULL) {
+        if (!make)
+            return NULL;
+        struct page *page = page_allocate();
+        if (page == NULL)
+            return NULL;
+        node->chunks[chunk] = page_address(page);
+    }
+    return &node->chunks[chunk][index % CHUNK_PAGES];
+}
+
+static struct page *page_locked(struct ramfs_node *node, u64 index, bool make) {
+    struct page **slot = slot_of(node, index, make);
+    if (slot == NULL)
+        return NULL;
+    if (*slot == NULL && make) {
+        *slot = page_allocate();
+        node->pages += *slot != NULL;
+    }
+    return *slot;
+}
+
+// A hole that is only read needs a page too, since it may be mapped: it becomes a real one.
+struct page *ramfs_page(struct vnode *vnode, u64 index, bool writable, int *error) {
+    (void)writable;
+    *error = 0;
+    mutex_lock(&vnode->lock);
+    struct page *page = NULL;
+    if (index < ALIGN_UP(vnode->size, PAGE_SIZE) / PAGE_SIZE) {
+        page = page_locked(ramfs_node(vnode), index, true);
+        if (page == NULL)
+            *error = -ENOMEM;
+        else
+            page_get(page);
+    }
+    mutex_unlock(&vnode->lock);
+    return page;
+}
+
+static void free_page(struct ramfs_node *node, u64 index) {
+    struct page **slot = slot_of(node, index, false);
+    if (slot == NULL || *slot == NULL)
+        return;
+    page_put(*slot);
+    *slot = NULL;
+    node->pages--;
+}
+
+// Frees the pages from `first` to before `last`, skipping holes a chunk at a time.
+static void free_pages(struct ramfs_node *node, u64 first, u64 last) {
+    last = MIN(last, node->chunk_count * CHUNK_PAGES);
+    for (u64 i = first; i < last;) {
+        u64 chunk = i / CHUNK_PAGES, end = MIN(last, (chunk + 1) * CHUNK_PAGES);
+        if (node->chunks[chunk] != NULL) {
+            for (u64 k = i; k < end; k++)
+                free_page(node, k);
+            if (i % CHUNK_PAGES == 0 && end == (chunk + 1) * CHUNK_PAGES) {
+                page_put(page_of(node->chunks[chunk]));
+                node->chunks[chunk] = NULL;
+            }
+        }
+        i = end;
+    }
+}
+
+// Zeroes a piece of one page, if the page is there.
+static void clear_piece(struct ramfs_node *node, u64 start, u64 end) {
+    struct page **slot = slot_of(node, start / PAGE_SIZE, false);
+    if (slot != NULL && *slot != NULL && start < end)
+        memset((char *)page_address(*slot) + start % PAGE_SIZE, 0, end - start);
+}
+
+int ramfs_truncate(struct vnode *vnode, u64 size) {
+    if (size > SIZE_LIMIT)
+        return -EFBIG;
+    struct ramfs_node *node = ramfs_node(vnode);
+    mutex_lock(&vnode->lock);
+    if (size < vnode->size) {
+        u64 page_end = ALIGN_UP(size, PAGE_SIZE);
+        clear_piece(node, size, page_end);
+        free_pages(node, page_end / PAGE_SIZE, node->chunk_count * CHUNK_PAGES);
+    }
+    vnode->size = size;
+    mutex_unlock(&vnode->lock);
+    return 0;
+}
+
+// fallocate(2): reserves pages, or punches a hole.
+int ramfs_allocate(struct vnode *vnode, int mode, u64 offset, u64 length) {
+    enum { KEEP_SIZE = 1, PUNCH_HOLE = 2, ZERO_RANGE = 16 };
+    u64 end = offset + length;
+    if (end < offset || end > SIZE_LIMIT)
+        return -EFBIG;
+    if (mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE) || (mode & PUNCH_HOLE && !(mode & KEEP_SIZE)))
+        return -EOPNOTSUPP;
+    struct ramfs_node *node = ramfs_node(vnode);
+    int status = 0;
+    mutex_lock(&vnode->lock);
+    if (mode & (PUNCH_HOLE | ZERO_RANGE)) {
+        u64 first = ALIGN_UP(offset, PAGE_SIZE), last = ALIGN_DOWN(end, PAGE_SIZE);
+        if (first <= last) {
+            clear_piece(node, offset, first);
+            free_pages(node, first / PAGE_SIZE, last / PAGE_SIZE);
+            clear_piece(node, last, end);
+        } else {
+            clear_piece(node, offset, end);
+        }
+    } else {
+        for (u64 i = offset / PAGE_SIZE; i * PAGE_SIZE < end && status == 0; i++)
+            if (page_locked(node, i, true) == NULL)
+                status = -ENOSPC;
+    }
+    if (status == 0 && !(mode & KEEP_SIZE) && end > vnode->size)
+        vnode->size = end;
+    mutex_unlock(&vnode->lock);
+    return status;
+}
+
+u64 ramfs_blocks(struct vnode *vnode) {
+    return vnode_is(vnode, S_IFREG) ? ramfs_node(vnode)->pages * (PAGE_SIZE / 512) : 0;
+}
+
+void ramfs_free_data(struct ramfs_node *node) {
+    free_pages(node, 0, node->chunk_count * CHUNK_PAGES);
+    kfree(node->chunks);
+}
+
+// --- read and write ---
+
+static long file_read_ramfs(struct file *file, void *buffer, size_t size, u64 *position) {
+    struct vnode *vnode = file->vnode;
+    size_t done = 0;
+    while (done < size) {
+        u64 at = *position + done, end = vnode_size(vnode);
+        if (at >= end)
+            break;
+        size_t piece = MIN(MIN(size - done, PAGE_SIZE - at % PAGE_SIZE), end - at);
+        mutex_lock(&vnode->lock);
+        struct page *page = page_locked(ramfs_node(vnode), at / PAGE_SIZE, false);
+        if (page != NULL)
+            page_get(page);
+        mutex_unlock(&vnode->lock);
+        int status;
+        if (page != NULL) {
+            status = user_write((char *)buffer + done, (char *)page_address(page) + at % PAGE_SIZE, piece);
+            page_put(page);
+        } else {
+            status = user_clear((char *)buffer + done, piece);
+        }
+        if (status < 0) {
+            *position += done;
+            return done > 0 ? (long)done : status;
+        }
+        done += piece;
+    }
+    *position += done;
+    return (long)done;
+}
+
+// One piece within one page. The data goes in before the size grows over it.
+static int write_piece(struct vnode *vnode, u64 at, const char *from, size_t size) {
+    mutex_lock(&vnode->lock);
+    struct page *page = page_locked(ramfs_node(vnode), at / PAGE_SIZE, true);
+    if (page != NULL)
+        page_get(page);
+    mutex_unlock(&vnode->lock);
+    if (page == NULL)
+        return -ENOSPC;
+    char *data = (char *)page_address(page) + at % PAGE_SIZE;
+    int status = user_read(data, from, size);
+    mutex_lock(&vnode->lock);
+    if (status == 0)
+        vnode->size = MAX(vnode->size, at + size);
+    else if (at + size > vnode->size) // a half-copied piece must not show up later
+        clear_piece(ramfs_node(vnode), MAX(at, vnode->size), at + size);
+    mutex_unlock(&vnode->lock);
+    page_put(page);
+    return status;
+}
+
+static long file_write_ramfs(struct file *file, const void *buffer, size_t size, u64 *position) {
+    struct vnode *vnode = file->vnode;
+    if (*position >= SIZE_LIMIT)
+        return -EFBIG;
+    size = MIN(size, SIZE_LIMIT - *position);
+    size_t done = 0;
+    int status = 0;
+    while (done < size && status == 0) {
+        u64 at = *position + done;
+        size_t piece = MIN(size - done, PAGE_SIZE - at % PAGE_SIZE);
+        status = write_piece(vnode, at, (const char *)buffer + done, piece);
+        if (status == 0)
+            done += piece;
+    }
+    if (done > 0) {
+        vnode_touch(vnode);
+        vnode->mode &= ~(u32)(S_ISUID | S_ISGID);
+    }
+    *position += done;
+    return done > 0 ? (long)done : status;
+}
+
+const struct file_operations ramfs_file_operations = {.read = file_read_ramfs, .write = file_write_ramfs};
