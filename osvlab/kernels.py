@@ -19,7 +19,16 @@ from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
 
-__all__ = ["Boot", "Capability", "Kernel", "KernelError", "KernelKind", "KernelNotFoundError", "Verdict"]
+__all__ = [
+    "Boot",
+    "Capability",
+    "DiskStart",
+    "Kernel",
+    "KernelError",
+    "KernelKind",
+    "KernelNotFoundError",
+    "Verdict",
+]
 
 
 class KernelError(OsvlabError, ValueError):
@@ -86,6 +95,23 @@ class Verdict:
     status: int | None = None
     fault: str | None = None
     backtrace: tuple[tuple[int, str | None, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStart:
+    """What makes a disk boot a kernel.
+
+    Parameters
+    ----------
+    boot_sector
+        The 512 bytes of sector 0; how much it loads and the partition table are still to be filled in.
+    offset, size
+        Where in the kernel's file the bytes lie that go to sector 128.
+    """
+
+    boot_sector: bytes
+    offset: int
+    size: int
 
 
 class Kernel:
@@ -161,6 +187,25 @@ class Kernel:
     def can(self, capability: Capability) -> bool:
         """Say whether the kernel has a capability."""
         return capability in (_LAB if self.kind is KernelKind.LAB else _OSV)
+
+    def disk_start(self) -> DiskStart | None:
+        """Return what makes a disk boot this kernel; None if it only boots when QEMU loads it.
+
+        Raises
+        ------
+        KernelBuildError
+            The lab kernel's boot sector has to be compiled, and that failed.
+        """
+        if self.boot is Boot.DISK:
+            with self.path.open("rb") as file:
+                return DiskStart(file.read(512), _LZKERNEL_AT, self.size - _LZKERNEL_AT)
+        if self.kind is not KernelKind.LAB:
+            return None
+        from osvlab.kernel_build import BOOT_SECTOR, boot_sector
+
+        beside = self.path.with_name(BOOT_SECTOR)
+        sector = beside if beside.is_file() else boot_sector()
+        return DiskStart(sector.read_bytes(), 0, self.size)
 
     @cached_property
     def supplies_libraries(self) -> frozenset[str]:

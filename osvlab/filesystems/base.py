@@ -20,6 +20,7 @@ __all__ = [
     "GuestPathError",
     "GuestPathNotFoundError",
     "Kind",
+    "Source",
     "show",
 ]
 
@@ -111,7 +112,8 @@ class ByteRange:
     Parameters
     ----------
     source
-        Bytes, or the path of a file or block device.
+        Bytes, the path of a file or block device, or another range, whose open
+        file is shared: it is the same file also when its name has gone to another.
     offset
         Where the range starts in it.
     length
@@ -125,14 +127,19 @@ class ByteRange:
         The file cannot be opened.
     """
 
-    def __init__(
-        self, source: bytes | str | os.PathLike[str], offset: int = 0, length: int | None = None
-    ) -> None:
+    def __init__(self, source: Source, offset: int = 0, length: int | None = None) -> None:
+        self.offset: int
+        self.length: int
         self._fd = -1
         self._bytes = b""
         if isinstance(source, bytes):
             self._bytes = source
             total = len(source)
+        elif isinstance(source, ByteRange):
+            self._bytes = source._bytes
+            self._fd = os.dup(source._fd) if source._fd >= 0 else -1
+            total = source.offset + source.length
+            offset += source.offset
         else:
             self._fd = _open(source)
             total = os.lseek(self._fd, 0, os.SEEK_END)
@@ -156,6 +163,10 @@ class ByteRange:
             found += more
         return found
 
+    def stat(self) -> os.stat_result | None:
+        """Return what the host knows of the file; None for bytes."""
+        return os.fstat(self._fd) if self._fd >= 0 else None
+
     def close(self) -> None:
         """Close the file. Reading afterwards gives nothing."""
         fd, self._fd, self.length = self._fd, -1, 0
@@ -168,7 +179,12 @@ class ByteRange:
             self.close()
 
 
+Source = bytes | str | os.PathLike[str] | ByteRange
+
+
 def _open(path: str | os.PathLike[str]) -> int:
+    if os.path.isdir(path):
+        raise OsvlabError(f"{os.fspath(path)} is a directory, not a file", hint="Name an image file.")
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

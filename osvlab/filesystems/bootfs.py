@@ -12,7 +12,6 @@ refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -25,6 +24,7 @@ from osvlab.filesystems.base import (
     FilesystemReader,
     GuestPathError,
     Kind,
+    Source,
     show,
 )
 from osvlab.filesystems.output import Output
@@ -176,9 +176,7 @@ class BootfsReader(FilesystemReader):
 
     format = "bootfs"
 
-    def __init__(
-        self, source: bytes | str | os.PathLike[str], offset: int = 0, length: int | None = None
-    ) -> None:
+    def __init__(self, source: Source, offset: int = 0, length: int | None = None) -> None:
         self._source = ByteRange(source, offset, length)
         self._offsets: dict[int, int] = {}
         self._children: dict[bytes, dict[bytes, Entry]] = {b"/": {}}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import show
+from osvlab.filesystems.base import MAX_SYMLINKS, show
 
 __all__ = ["Content", "Directory", "HostFile", "Node", "Symlink", "TreeError", "check_name"]
 
@@ -101,6 +101,41 @@ class Directory:
                     return None
                 here = found
         return here
+
+    def resolve(self, path: bytes) -> tuple[bytes, Node] | None:
+        """Return path and node of what a path leads to, following links, or None.
+
+        Examples
+        --------
+        >>> root = Directory({b"bin": Symlink(b"usr/bin")})
+        >>> root.add(b"/usr/bin/sh", Content(b"..."))
+        >>> root.resolve(b"/bin/sh")[0]
+        b'/usr/bin/sh'
+        """
+        pending = path.split(b"/")[::-1]
+        trail: list[tuple[bytes, Node]] = [(b"", self)]
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                del trail[max(1, len(trail) - 1) :]
+                continue
+            base, here = trail[-1]
+            found = here.children.get(name) if isinstance(here, Directory) else None
+            if found is None:
+                return None
+            if not isinstance(found, Symlink):
+                trail.append((base + b"/" + name, found))
+                continue
+            links += 1
+            if links > MAX_SYMLINKS:
+                return None
+            pending += found.target.split(b"/")[::-1]
+            if found.target.startswith(b"/"):
+                del trail[1:]
+        return trail[-1][0] or b"/", trail[-1][1]
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:
         """Yield this directory as ``b"/"`` and all below it with their paths, parents first, sorted."""

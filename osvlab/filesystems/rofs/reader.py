@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from osvlab.filesystems.base import (
     FilesystemReader,
     GuestPathError,
     Kind,
+    Source,
     show,
 )
 from osvlab.filesystems.rofs.format import (
@@ -44,7 +44,7 @@ class RofsReader(FilesystemReader):
     Parameters
     ----------
     source
-        Bytes, or the path of an image or partition.
+        Bytes, the path of an image or partition, or an open range of one.
     offset, length
         Where in it the filesystem lies, in bytes.
 
@@ -69,9 +69,7 @@ class RofsReader(FilesystemReader):
 
     format = "ROFS"
 
-    def __init__(
-        self, source: bytes | str | os.PathLike[str], offset: int = 0, length: int | None = None
-    ) -> None:
+    def __init__(self, source: Source, offset: int = 0, length: int | None = None) -> None:
         self._source = ByteRange(source, offset, length)
         self.superblock = self._read_superblock()
         self._structure_start = self.superblock.structure_info_first_block * BLOCK

@@ -1,0 +1,159 @@
+"""Files of an image as paths, in the manner of `pathlib`."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from osvlab.filesystems.base import Entry, FilesystemReader, Kind, show
+from osvlab.paths import format_size
+
+__all__ = ["GuestPath"]
+
+_SHOWN = 40
+
+
+class GuestPath:
+    """A path inside an image.
+
+    Nothing is read before it is asked for, and a path that does not exist is an
+    error only then. Paths that are not UTF-8 are texts with surrogates, as
+    everywhere in Python (`os.fsdecode`).
+
+    Examples
+    --------
+    >>> from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
+    >>> from osvlab.filesystems.tree import Content, Directory
+    >>> import io
+    >>> stream = io.BytesIO()
+    >>> _ = write_bootfs(Directory({b"etc": Directory({b"hosts": Content(b"127.0.0.1")})}), stream)
+    >>> files = GuestPath(BootfsReader(stream.getvalue()))
+    >>> (files / "etc/hosts").read_text()
+    '127.0.0.1'
+    >>> list(files.iterdir())
+    [GuestPath('/etc')]
+    """
+
+    def __init__(self, reader: FilesystemReader, path: bytes = b"/") -> None:
+        self._reader = reader
+        self._path = path
+
+    def __truediv__(self, name: str | bytes) -> GuestPath:
+        tail = os.fsencode(name)
+        joined = tail if tail.startswith(b"/") else self._path.rstrip(b"/") + b"/" + tail
+        return GuestPath(self._reader, joined)
+
+    def __fspath__(self) -> str:
+        return os.fsdecode(self._path)
+
+    def __str__(self) -> str:
+        return show(self._path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GuestPath) and other._reader is self._reader and other._path == self._path
+
+    def __hash__(self) -> int:
+        return hash(self._path)
+
+    @property
+    def name(self) -> str:
+        """The last component."""
+        return os.fsdecode(self._path.rstrip(b"/").rpartition(b"/")[2])
+
+    @property
+    def parent(self) -> GuestPath:
+        """The directory it is in."""
+        return GuestPath(self._reader, self._path.rstrip(b"/").rpartition(b"/")[0] or b"/")
+
+    def entry(self, *, follow: bool = True) -> Entry:
+        """Return kind, size and inode number.
+
+        Raises
+        ------
+        GuestPathNotFoundError
+            It is not there.
+        """
+        return self._reader.find(self._path, follow=follow)
+
+    def exists(self) -> bool:
+        """Whether it is there, behind links."""
+        return self._kind() is not None
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory, or a link to one."""
+        return self._kind() is Kind.DIRECTORY
+
+    def is_file(self) -> bool:
+        """Whether it is a file, or a link to one."""
+        return self._kind() is Kind.FILE
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self._kind(follow=False) is Kind.SYMLINK
+
+    def _kind(self, *, follow: bool = True) -> Kind | None:
+        try:
+            return self.entry(follow=follow).kind
+        except OSError:  # not there, or its parent is no directory; damage is another kind of error
+            return None
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self.entry().size
+
+    def read_bytes(self) -> bytes:
+        """Return the whole contents of a file."""
+        return self._reader.read(self.entry())
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the whole contents of a file as text."""
+        return self.read_bytes().decode(encoding, errors)
+
+    def readlink(self) -> str:
+        """Return where a symbolic link points."""
+        return os.fsdecode(self._reader.target(self.entry(follow=False)))
+
+    def iterdir(self) -> Iterator[GuestPath]:
+        """Yield what is in a directory."""
+        for entry in self._reader.list(self.entry()):
+            yield GuestPath(self._reader, entry.path)
+
+    def walk(self) -> Iterator[tuple[GuestPath, Entry]]:
+        """Yield this path and everything below it, with what it is."""
+        for entry in self._reader.walk(self.entry()):
+            yield GuestPath(self._reader, entry.path), entry
+
+    def tree(self, limit: int = _SHOWN) -> str:
+        """Return the first `limit` entries below this path, one a line."""
+        return "\n".join(self._lines(limit))
+
+    def _lines(self, limit: int) -> Iterator[str]:
+        entry = self.entry()
+        count = 0
+        for found in self._reader.walk(entry):
+            count += 1
+            if count > limit + 1:
+                continue  # only counted
+            yield self._line(found)
+        if count > limit + 1:
+            yield f"... and {count - limit - 1} more"
+
+    def _line(self, entry: Entry) -> str:
+        match entry.kind:
+            case Kind.DIRECTORY:
+                return show(entry.path).rstrip("/") + "/"
+            case Kind.SYMLINK:
+                return f"{show(entry.path)} -> {show(self._reader.target(entry))}"
+            case Kind.FILE:
+                return f"{show(entry.path)}  {format_size(entry.size)}"
+
+    def __repr__(self) -> str:
+        return f"GuestPath({os.fsdecode(self._path)!r})"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show a directory as its tree, anything else as its path."""
+        text = self.tree() if self.is_dir() else repr(self)
+        return {"text/plain": text, "text/html": f'<pre class="osvlab-files">{html.escape(text)}</pre>'}

@@ -1,0 +1,248 @@
+"""An image: a disk that boots, as a value that can be asked and changed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems import disk
+from osvlab.filesystems.base import ByteRange, DamagedError, FilesystemReader
+from osvlab.filesystems.bootfs import BootfsReader
+from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.rofs import RofsReader
+from osvlab.filesystems.rofs.format import MAGIC
+from osvlab.image.command import join_command_line, parse_command, split_command_line
+from osvlab.image.files import GuestPath
+from osvlab.image.show import as_html, as_text
+from osvlab.kernels import Kernel
+
+__all__ = ["Image", "Region"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a disk: what it is, where it starts and how long it is, in bytes."""
+
+    name: str
+    offset: int
+    size: int
+    about: str = ""
+
+
+class Image:
+    r"""A bootable disk in a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kernel
+        The kernel it was built for, when that is known. A disk built for a kernel
+        that does not boot from disk needs it to run.
+
+    Raises
+    ------
+    PathNotFoundError
+        There is no such file.
+    DamagedError
+        It is no bootable disk, or it is truncated.
+
+    Examples
+    --------
+    >>> image = Image("hello.img")  # doctest: +SKIP
+    >>> image.command  # doctest: +SKIP
+    '/hello'
+    >>> (image.files / "etc/hosts").read_text()  # doctest: +SKIP
+    '127.0.0.1 localhost osv.local\n'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], kernel: Kernel | None = None) -> None:
+        self.path = Path(path).absolute()
+        self.kernel = kernel
+        self._disk = ByteRange(self.path)
+        self._boot_sector = disk.read_boot_sector(self._disk)
+        self.partitions: tuple[Partition, ...] = tuple(disk.read_partitions(self._disk))
+        if self._disk.length < disk.COMMAND_LINE_END:
+            raise DamagedError(
+                "disk", "command line", disk.COMMAND_LINE, "is cut off: the image is truncated"
+            )
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Image:
+        """Open an image file; the same as calling the class."""
+        return cls(path)
+
+    # --- sizes and layout --------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk as the guest sees it."""
+        return self._disk.length
+
+    @property
+    def allocated(self) -> int:
+        """Bytes the file takes on the host: what was never written takes none."""
+        found = self._disk.stat()
+        return found.st_blocks * 512 if found is not None else 0
+
+    @property
+    def boots_from_disk(self) -> bool:
+        """Whether there is a kernel on the disk."""
+        return bool(self._boot_sector.kernel_chunks)
+
+    @property
+    def layout(self) -> tuple[Region, ...]:
+        """The regions of the disk, in order and without gaps."""
+        used = [
+            Region("boot sector", 0, disk.SECTOR, "16-bit code and the partition table"),
+            Region(
+                "command line",
+                disk.COMMAND_LINE,
+                disk.COMMAND_LINE_END - disk.COMMAND_LINE,
+                "kernel options, then the command",
+            ),
+        ]
+        partitions = sorted(self.partitions, key=lambda partition: partition.offset)
+        end = partitions[0].offset if partitions else self.size
+        if self.boots_from_disk:
+            size = min(self._boot_sector.kernel_chunks * disk.CHUNK, end - disk.KERNEL)
+            used.append(Region("kernel", disk.KERNEL, size, "loaded by the boot sector in pieces of 32 KiB"))
+        used += [
+            Region(
+                self.filesystem if partition.slot == disk.ROOT_SLOT else f"partition {partition.slot}",
+                partition.offset,
+                partition.size,
+                f"partition {partition.slot}, /dev/vblk0.{partition.slot - 1} in the guest",
+            )
+            for partition in partitions
+        ]
+        return tuple(_with_gaps(used, self.size))
+
+    # --- the filesystem ----------------------------------------------------------------------------------
+
+    @property
+    def root_partition(self) -> Partition:
+        """The partition with the root filesystem, slot 2.
+
+        Raises
+        ------
+        OsvlabError
+            There is none.
+        """
+        for partition in self.partitions:
+            if partition.slot == disk.ROOT_SLOT:
+                return partition
+        raise OsvlabError(f"{self.path.name} has no root filesystem: partition slot 2 is empty")
+
+    @property
+    def filesystem(self) -> str:
+        """The root filesystem, as kernels call it: ``rofs`` or ``ramfs``; ``unknown`` if it is another."""
+        start = self.root_partition.offset
+        if self._disk.read_at(start, 8) == MAGIC.to_bytes(8, "little"):
+            return "rofs"
+        # A bootfs has no magic number; the list of what it holds is a good sign.
+        options, _ = split_command_line(self.command_line)
+        return "ramfs" if "--rootfs=ramfs" in options.split() else "unknown"
+
+    @cached_property
+    def _reader(self) -> FilesystemReader:
+        partition = self.root_partition
+        match self.filesystem:
+            case "rofs":
+                return RofsReader(self._disk, partition.offset, partition.size)
+            case "ramfs":
+                return BootfsReader(self._disk, partition.offset, partition.size)
+        raise OsvlabError(
+            f"{self.path.name} has a root filesystem that the lab cannot read",
+            hint="The lab reads ROFS and bootfs.",
+        )
+
+    @property
+    def files(self) -> GuestPath:
+        """The files in it, as a path: ``image.files / "etc/hosts"``.
+
+        Raises
+        ------
+        DamagedError
+            The filesystem's own description of itself cannot be right.
+        """
+        return GuestPath(self._reader)
+
+    # --- the command -------------------------------------------------------------------------------------
+
+    @property
+    def command_line(self) -> str:
+        """Everything the kernel is told: its options, then the command. It can be set."""
+        return disk.read_command_line(self._disk)
+
+    @command_line.setter
+    def command_line(self, line: str) -> None:
+        opened = self._disk.stat()
+        if (
+            opened is None
+            or not os.path.exists(self.path)
+            or not os.path.samestat(opened, os.stat(self.path))
+        ):
+            raise OsvlabError(
+                f"{self.path} was replaced or removed since this image was opened",
+                hint="Open it again with Image.open.",
+            )
+        disk.write_command_line(self.path, line)
+
+    @property
+    def command(self) -> str:
+        """What the guest runs. Setting it rewrites the image in place and keeps the kernel's options."""
+        return split_command_line(self.command_line)[1]
+
+    @command.setter
+    def command(self, command: str) -> None:
+        parse_command(command)  # raises for what the guest would not understand
+        if command.lstrip().startswith("-"):
+            raise OsvlabError(
+                f"a command cannot start with a dash: {command!r}",
+                hint="The kernel would take it for its own option; those are set with image.command_line.",
+            )
+        options, _ = split_command_line(self.command_line)
+        self.command_line = join_command_line(options, command)
+
+    # --- showing -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the file. Images that are forgotten are closed too."""
+        if "_reader" in self.__dict__:
+            self._reader.close()
+            del self._reader
+        self._disk.close()
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Image {self.path}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show layout, sizes and command; in a notebook with a picture."""
+        try:
+            return {"text/plain": as_text(self), "text/html": as_html(self)}
+        except (OsvlabError, OSError) as error:  # IPython would swallow it and show nothing of the reason
+            warnings.warn(f"cannot show {self.path}: {error}", RuntimeWarning, stacklevel=2)
+            return {"text/plain": repr(self)}
+
+
+def _with_gaps(used: list[Region], size: int) -> list[Region]:
+    """Put a region called "unused" wherever there is room between two."""
+    found: list[Region] = []
+    position = 0
+    for region in used:
+        if region.offset > position:
+            found.append(Region("unused", position, region.offset - position))
+        found.append(region)
+        position = region.offset + region.size
+    if position < size:
+        found.append(Region("unused", position, size - position))
+    return found

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import DamagedError
+from osvlab.image.build import build
+from osvlab.image.image import Image
+from osvlab.image.show import as_svg
+from osvlab.kernels import Kernel
+
+
+@pytest.fixture
+def image(app: Path, tmp_path: Path, kernel: Kernel) -> Image:
+    return build(app, kernel=kernel, output=tmp_path / "x.img")
+
+
+def test_the_layout_has_no_gaps(image: Image) -> None:
+    names = [region.name for region in image.layout]
+    assert names == ["boot sector", "command line", "unused", "kernel", "unused", "rofs"]
+    position = 0
+    for region in image.layout:
+        assert region.offset == position
+        position += region.size
+    assert position == image.size == os.path.getsize(image.path)
+
+
+def test_the_command_can_be_changed(image: Image) -> None:
+    image.command_line = "--verbose " + image.command_line
+    image.command = '/hello "two words"; /hello'
+    again = Image.open(image.path)
+    assert again.command == '/hello "two words"; /hello'
+    assert again.command_line == '--verbose --rootfs=rofs /hello "two words"; /hello'
+    assert (again.files / "etc/motd").read_text() == "welcome\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [('/x "', "without its end"), ("--verbose /x", "cannot start with a dash"), ("/" * 33_000, "room for")],
+)
+def test_a_command_that_cannot_be_is_refused(image: Image, command: str, message: str) -> None:
+    before = image.path.read_bytes()
+    with pytest.raises(OsvlabError, match=message):
+        image.command = command
+    assert image.path.read_bytes() == before
+
+
+def test_files_as_paths(image: Image) -> None:
+    etc = image.files / "etc"
+    assert etc.is_dir()
+    assert not etc.is_file()
+    assert sorted(path.name for path in etc.iterdir()) == ["fstab", "hosts", "mnttab", "motd"]
+    assert (image.files / "link").is_symlink()
+    assert (image.files / "link").readlink() == "/etc/motd"
+    assert (image.files / "link").is_file()
+    assert (etc / "motd").parent == etc
+    assert (etc / "motd").size == 8
+    assert not (etc / "absent").exists()
+    assert not (etc / "motd/below").exists()
+    assert {str(path) for path, _ in etc.walk()} == {
+        "/etc",
+        "/etc/fstab",
+        "/etc/hosts",
+        "/etc/mnttab",
+        "/etc/motd",
+    }
+    with pytest.raises(FileNotFoundError, match=r"no such file in the image: /etc/absent"):
+        (etc / "absent").read_bytes()
+    with pytest.raises(OSError, match=r"/etc is a directory, not a file"):
+        etc.read_bytes()
+
+
+def test_a_long_tree_is_cut(image: Image) -> None:
+    text = image.files.tree(limit=3)
+    assert text.splitlines()[:2] == ["/", "/dev/"]
+    assert text.splitlines()[-1].startswith("... and ")
+    assert "/link -> /etc/motd" in image.files.tree()
+
+
+def test_it_shows_itself(image: Image) -> None:
+    bundle = image._repr_mimebundle_()
+    assert "command  /hello" in bundle["text/plain"]
+    assert "rofs" in bundle["text/plain"]
+    html = bundle["text/html"]
+    assert "<script" not in html
+    assert "http" not in html.replace("http://www.w3.org/2000/svg", "")
+    root = ElementTree.fromstring(html)  # well-formed
+    (svg,) = [element for element in root if element.tag.endswith("svg")]
+    assert svg.get("role") == "img"
+    assert "kernel at 0x10000" in "".join(svg.itertext())
+    assert root.find("table/caption") is not None
+    assert all(th.get("scope") for th in root.iter("th"))
+
+
+def test_what_it_shows_is_escaped(image: Image) -> None:
+    image.command = "/hello <b>&x"
+    html = image._repr_mimebundle_()["text/html"]
+    assert "&lt;b&gt;&amp;x" in html
+    ElementTree.fromstring(html)
+
+
+def test_a_damaged_image_shows_at_least_its_name(image: Image) -> None:
+    with open(image.path, "r+b") as file:
+        file.seek(0x200)
+        file.write(b"x" * 0x7E00)
+    with pytest.warns(RuntimeWarning, match=r"cannot show"):
+        assert image._repr_mimebundle_() == {"text/plain": repr(image)}
+
+
+def test_no_regions_no_boxes() -> None:
+    assert "<rect" not in as_svg(())
+
+
+def test_damage_in_the_filesystem_does_not_hide_the_rest(image: Image) -> None:
+    with open(image.path, "r+b") as file:
+        file.seek(image.root_partition.offset + 24)
+        file.write(b"\xff" * 8)
+    damaged = Image.open(image.path)
+    assert damaged.command == "/hello"
+    assert damaged.layout
+    with pytest.raises(DamagedError, match=r"damaged ROFS: superblock at byte 0x200000"):
+        _ = damaged.files
+
+
+@pytest.mark.parametrize("length", [0, 100, 511, 512, 0x8000, 0x10000, 2 << 20])
+def test_a_truncated_image(image: Image, length: int) -> None:
+    os.truncate(image.path, length)
+    with pytest.raises(DamagedError, match=r"cut off|truncated"):
+        Image.open(image.path)
+
+
+def test_what_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello\n" * 10_000)
+    with pytest.raises(DamagedError, match=r"no bootable disk"):
+        Image.open(tmp_path / "text")
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*absent"):
+        Image.open(tmp_path / "absent")
+    with pytest.raises(OsvlabError, match=r"is a directory, not a file"):
+        Image.open(tmp_path)
+
+
+def test_the_command_of_an_image_that_was_replaced(image: Image, app: Path, kernel: Kernel) -> None:
+    build(app, kernel=kernel, output=image.path, command="/hello new")
+    assert image.command == "/hello"
+    with pytest.raises(OsvlabError, match=r"was replaced or removed"):
+        image.command = "/hello other"
+    image.path.unlink()
+    with pytest.raises(OsvlabError, match=r"was replaced or removed"):
+        image.command = "/hello other"
