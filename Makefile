@@ -15,7 +15,7 @@ help:
 	@echo 'make bench    measure against the baselines; JSON and a table in benchmarks/results/'
 	@echo 'make soak     the tests that run for minutes'
 	@echo 'make kernel   compile the lab kernel'
-	@echo 'make format   format Python and C'
+	@echo 'make format   format Python and C, strip notebooks'
 	@echo 'make clean    remove what was built here, but not .venv'
 
 demo:
@@ -43,7 +43,8 @@ kernel:
 format: setup-dev
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
-	git ls-files -z 'osvlab/*.c' 'osvlab/*.h' | xargs -0r $(BIN)/clang-format -i
+	git ls-files -z '*.c' '*.h' | xargs -0r $(BIN)/clang-format -i
+	git ls-files -z 'notebooks/*.ipynb' | xargs -0r $(BIN)/nbstripout
 
 clean:
 	$(MAKE) --no-print-directory -C osvlab/kernel clean

@@ -1,0 +1,61 @@
+"""What README and CONTRIBUTING say is there, is there, and what they show runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from osvlab.cli import _parser
+from osvlab.demo import compile_example
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "CONTRIBUTING.md"]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_make_lists_its_targets() -> None:
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(f"make {target}" in said for target in ("demo", "test", "lab", "bench", "soak"))
+
+
+def test_shell_lines_are_understood() -> None:
+    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
+    commands = [line.partition("  #")[0].split() for line in lines if line.startswith("osvlab ")]
+    assert commands
+    for words in commands:
+        end = words.index("--") if "--" in words else len(words)
+        _parser().parse_args(words[1:end])
+
+
+@pytest.mark.qemu
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "apps" / "hello").mkdir(parents=True)
+    compile_example("hello", tmp_path / "apps" / "hello" / "hello")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("README.md", "python"):
+        exec(compile(block, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "Hello, world" in said
+    assert "exited with status 0" in said
