@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -179,6 +180,26 @@ class Kernel:
             raise KernelError(f"cannot read the kernel {path}: {error.strerror}") from error
         return cls(path.absolute(), kind, boot, version)
 
+    @classmethod
+    def of_disk(cls, path: Path) -> Kernel | None:
+        """Return the kernel that a disk image starts by itself, if its own boot sector must do that.
+
+        That is OSv's compressed kernel. An image with the lab kernel, or with none, gives
+        None: QEMU loads the lab kernel faster than a BIOS reads it from a disk.
+        """
+        try:
+            kernel = cls.open(path)
+        except KernelError:
+            return None
+        return kernel if kernel.boot is Boot.DISK else None
+
+    def is_on(self, disk: Path) -> bool:
+        """Say whether a disk begins with this kernel, compared by its first 64 KiB."""
+        with self.path.open("rb") as mine, disk.open("rb") as other:
+            mine.seek(_LZKERNEL_AT)
+            other.seek(_LZKERNEL_AT)
+            return mine.read(1 << 16) == other.read(1 << 16)
+
     @property
     def size(self) -> int:
         """Bytes of the file."""
@@ -235,7 +256,8 @@ class Kernel:
         Parameters
         ----------
         command
-            The application's command, with the grammar of OSv (``a; b & c "x y"``).
+            The application's command, with the grammar of OSv (``a; b & c "x y"``). It may
+            begin with options of the kernel, which count more than the ones given here.
         rootfs
             The file system to mount as root (``rofs``, ``zfs``, ``ramfs``); None lets the kernel look.
         verbose
@@ -256,7 +278,7 @@ class Kernel:
         ...     "/hello x", rootfs="rofs", env={"NAME": "two words"})
         '--rootfs=rofs --env=NAME=two\\ words /hello x'
         """
-        options = []
+        options: list[str] = []
         if self.kind is KernelKind.OSV:
             options.append("--power-off-on-abort")  # or an abort would halt, and never end the run
         if verbose:
@@ -269,6 +291,9 @@ class Kernel:
             options.append("--env=" + _option_value(name, f"{name}={value}"))
         if cwd is not None:
             options.append("--cwd=" + _option_value("cwd", cwd))
+        # Of an option given twice OSv takes the first and complains. Variables are given one by one.
+        given = {option.partition("=")[0] for option in _leading_options(command)} - {"--env"}
+        options = [option for option in options if option.partition("=")[0] not in given]
         return " ".join([*options, command] if command else options)
 
     @property
@@ -293,6 +318,12 @@ class Kernel:
     def __repr__(self) -> str:
         version = f" {self.version}" if self.version else ""
         return f"<Kernel {self.kind}{version}, {self.boot}, {self.path}>"
+
+
+def _leading_options(text: str) -> list[str]:
+    """Return the kernel options that a command line begins with; a backslash escapes the next character."""
+    words = re.findall(r"(?:[^\\\s]|\\.)+", text, re.DOTALL)
+    return list(takewhile(lambda word: word.startswith("-"), words))
 
 
 def _option_value(name: str, value: str) -> str:
@@ -335,7 +366,7 @@ def _osv_verdict(console: str) -> Verdict | None:
         return Verdict(
             fault=said[fault[-1] if fault else line_before : abort.start()].strip() or "abort",
             backtrace=tuple(
-                (int(address, 16), None if symbol == "???" else symbol, int(offset))
+                (int(address, 16), *((None, 0) if symbol == "???" else (symbol, int(offset))))
                 for address, symbol, offset in _OSV_FRAME.findall(abort[0])
             ),
         )

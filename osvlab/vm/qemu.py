@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.vm.machine import Accelerator, DiskAccess, Machine, MachineKind
 
-__all__ = ["Channels", "QemuError", "QemuMissingError", "arguments", "die_with_python", "find_qemu"]
+__all__ = ["QemuError", "QemuMissingError", "arguments", "die_with_python", "find_qemu"]
 
 INSTALL = "Install it: sudo apt-get install qemu-system-x86"
 
@@ -61,26 +60,20 @@ def die_with_python() -> list[str]:
     return [setpriv, "--pdeathsig", "KILL", "--"]
 
 
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """File descriptors that QEMU inherits: one end each of a socket pair."""
-
-    console: int
-    report: int
-    monitor: int
-
-    def all(self) -> tuple[int, ...]:
-        """Every descriptor, for `pass_fds`."""
-        return (self.console, self.report, self.monitor)
-
-
-def arguments(machine: Machine, accelerator: Accelerator, channels: Channels) -> list[str]:
+def arguments(machine: Machine, accelerator: Accelerator, monitor: int) -> list[str]:
     """Return QEMU's arguments for a machine, to be run in the VM's folder.
+
+    Parameters
+    ----------
+    machine, accelerator
+        What to run, and how.
+    monitor
+        The descriptor of QEMU's end of the monitor's socket pair.
 
     Examples
     --------
     >>> machine = Machine(kernel=Path("k"), command_line="/hello")
-    >>> words = arguments(machine, Accelerator.TCG, Channels(3, 4, 5))
+    >>> words = arguments(machine, Accelerator.TCG, monitor=3)
     >>> words[words.index("-append") + 1]
     '/hello'
     """
@@ -90,7 +83,7 @@ def arguments(machine: Machine, accelerator: Accelerator, channels: Channels) ->
         *_memory(machine),
         *_boot(machine),
         *_disks(machine),
-        *_channels(channels),
+        *_channels(monitor),
         # The guest's way out: writing N to port 0xF4 ends QEMU with status 2 * N + 1.
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
     ]
@@ -150,12 +143,14 @@ def _disks(machine: Machine) -> list[str]:
     return words
 
 
-def _channels(channels: Channels) -> list[str]:
+def _channels(monitor: int) -> list[str]:
     return [
-        *("-chardev", f"socket,id=console,fd={channels.console}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=report,fd={channels.report}"),
+        # QEMU writes byte by byte what a guest prints. A pipe packs the bytes into pages, where a
+        # socket would spend a buffer on each and be full after three hundred.
+        *("-chardev", "pipe,id=console,path=console", "-serial", "chardev:console"),
+        *("-chardev", "pipe,id=report,path=report"),
         *("-device", "isa-debugcon,iobase=0xe9,chardev=report"),
-        *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
+        *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
         # A second monitor for a debugger: each serves one client at a time.
         *("-chardev", "socket,id=debugger,path=debugger.sock,server=on,wait=off"),
         *("-mon", "chardev=debugger,mode=control"),

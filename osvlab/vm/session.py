@@ -1,8 +1,8 @@
-"""A running QEMU as the owner sees it: process, sockets, deadline, and how it ends.
+"""A running QEMU as the owner sees it: process, pipes, deadline, and how it ends.
 
 Everything here runs on the owner's loop, except what is marked as readable from any
 thread. The order at the end is the point of this file: QEMU is gone, what it still
-had to say is read from the sockets, only then the outcome is judged, and only when
+had to say is read from the pipes, only then the outcome is judged, and only when
 that is known are those who wait woken up.
 """
 
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from osvlab.events import Event, publish
@@ -27,7 +27,7 @@ from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Machine
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
-from osvlab.vm.qemu import Channels, QemuError, arguments, die_with_python, find_qemu
+from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu
 from osvlab.vm.qmp import HELLO, Monitor, MonitorError
 from osvlab.vm.report import Report
 from osvlab.vm.timeline import BootTimeline
@@ -42,6 +42,9 @@ POWER_OFF_GRACE = 5.0
 
 WRITE_DEADLINE = 10.0
 """Seconds for the guest to take what is typed, once its buffers are full."""
+
+PAUSE = 0.001
+"""Seconds between two looks at what a guest prints, while it prints."""
 
 CRASH_STATUS = 2 * 0x7E + 1
 """QEMU's exit status when the lab kernel crashed: it writes 0x7E to isa-debug-exit."""
@@ -103,6 +106,8 @@ class Session:
         self._first_output: float | None = None
         self._application_output: float | None = None
         self._typing = asyncio.Lock()
+        self._room = asyncio.Event()  # set when the keyboard's pipe can take more, or is gone
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._deadline: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
 
@@ -141,14 +146,16 @@ class Session:
         publish(VmStarted(self.pid, self.machine))
 
     async def _spawn(self) -> None:
-        ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
-        self._console_socket, self._report_socket, self._monitor_socket = ours
-        for end in ours:
-            end.setblocking(False)
+        self._monitor_socket, theirs = socket.socketpair()
+        self._monitor_socket.setblocking(False)
         self._monitor_socket.send(HELLO)
+        self._pipes = [
+            _pipe(self.folder.path / name) for name in ("console.out", "report.out", "console.in")
+        ]
+        self._printing, self._reporting, self._keyboard = self._pipes
+        os.close(_pipe(self.folder.path / "report.in"))  # QEMU wants one, and nothing goes down it
         try:
-            channels = Channels(*(end.fileno() for end in theirs))
-            words = [os.fspath(find_qemu()), *arguments(self.machine, self.accelerator, channels)]
+            words = [os.fspath(find_qemu()), *arguments(self.machine, self.accelerator, theirs.fileno())]
             with open(self.folder.path / "qemu.log", "wb") as log:
                 self.started = time.monotonic()
                 self._process = await asyncio.create_subprocess_exec(
@@ -157,24 +164,23 @@ class Session:
                     stdout=log,
                     stderr=log,
                     cwd=self.folder.path,
-                    pass_fds=channels.all(),
+                    pass_fds=[theirs.fileno()],
                     # Ctrl-C in a terminal goes to the whole group: it is Python that decides what it means.
                     start_new_session=True,
                     # Where QEMU puts what a guest writes to a scratch disk.
                     env={**os.environ, "TMPDIR": os.fspath(self.folder.path)},
                 )
         except BaseException:
-            for end in ours:
-                end.close()
+            self._monitor_socket.close()
+            self._close_pipes()
             raise
         finally:
-            for end in theirs:
-                end.close()
+            theirs.close()
         self.pid = self._process.pid
         self._refused = False
         self._messages = ""
-        self._loop.add_reader(self._console_socket, partial(self._read, self._console_socket, self._printed))
-        self._loop.add_reader(self._report_socket, partial(self._read, self._report_socket, self._reported))
+        self._listen(self._printing, self._printed)
+        self._listen(self._reporting, self._reported)
         if self.timeout is not None:
             self._deadline = self._loop.call_later(self.timeout, self._end, TimedOut(self.timeout))
 
@@ -184,19 +190,22 @@ class Session:
 
     # While it runs
 
-    def _read(self, source: socket.socket, sink: Callable[[bytes], None]) -> bool:
-        """Read once; return whether there may be more."""
-        try:
-            data = source.recv(1 << 16)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(source)
-            return False
-        sink(data)
-        return True
+    def _listen(self, pipe: int, sink: Callable[[bytes], None]) -> None:
+        self._loop.add_reader(pipe, self._hear, pipe, sink)
+
+    def _hear(self, pipe: int, sink: Callable[[bytes], None]) -> None:
+        """Read what is there, and look again a moment later.
+
+        A guest prints byte by byte. A reader that woke up for each would take as much
+        of the CPU as the guest itself.
+        """
+        self._loop.remove_reader(pipe)
+        self._drain(pipe, sink)
+        self._pauses[pipe] = self._loop.call_later(PAUSE, self._listen, pipe, sink)
+
+    def _drain(self, pipe: int, sink: Callable[[bytes], None]) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sink(os.read(pipe, 1 << 16))
 
     def _printed(self, data: bytes) -> None:
         now = time.monotonic()
@@ -240,17 +249,29 @@ class Session:
 
     async def _send(self, data: bytes) -> None:
         async with self._typing:  # one after the other, also when the first must wait
-            await self._loop.sock_sendall(self._console_socket, data)
+            while data:
+                try:
+                    data = data[os.write(self._keyboard, data) :]
+                except BlockingIOError:
+                    await self._writable()
+
+    async def _writable(self) -> None:
+        self._room.clear()
+        self._loop.add_writer(self._keyboard, self._room.set)
+        try:
+            await self._room.wait()
+        finally:
+            if self._pipes:
+                self._loop.remove_writer(self._keyboard)
 
     # The end
 
     async def _live(self) -> None:
         status = await self._process.wait()
-        # What QEMU wrote before it died is in the sockets, all of it.
-        while self._read(self._report_socket, self._reported):
-            pass
-        while self._read(self._console_socket, self._printed):
-            pass
+        # What QEMU wrote before it died is in the pipes, all of it.
+        self._stop_listening()
+        self._drain(self._reporting, self._reported)
+        self._drain(self._printing, self._printed)
         for alarm in (self._deadline, self._grace):
             if alarm is not None:
                 alarm.cancel()
@@ -268,12 +289,24 @@ class Session:
         self.ended.set()
         publish(VmEnded(self.pid, outcome))
 
+    def _stop_listening(self) -> None:
+        for pause in self._pauses.values():
+            pause.cancel()
+        for pipe in (self._printing, self._reporting):
+            self._loop.remove_reader(pipe)
+
     def _clean_up(self) -> None:
-        for source in (self._console_socket, self._report_socket):
-            self._loop.remove_reader(source)
-            source.close()
+        self._close_pipes()
         self.folder.remove()
         Session.live.discard(self)
+
+    def _close_pipes(self) -> None:
+        self._loop.remove_writer(self._keyboard)
+        self._room.set()
+        pipes, self._pipes = self._pipes, []
+        self._printing = self._reporting = self._keyboard = -1
+        for pipe in pipes:
+            os.close(pipe)
 
     def _judge(self, status: int) -> Outcome:
         """Say how the run ended. What the guest said counts more than how QEMU ended."""
@@ -320,6 +353,12 @@ class Session:
     def first_output(self) -> float | None:
         """Seconds from the start of QEMU to the first byte on the console."""
         return None if self._first_output is None else self._first_output - self.started
+
+
+def _pipe(path: Path) -> int:
+    """Make a named pipe, and open it so that neither end waits for the other."""
+    os.mkfifo(path, 0o600)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _why(status: int, reason: str | None) -> str:

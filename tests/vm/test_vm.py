@@ -212,6 +212,16 @@ def test_a_guest_that_does_not_read(boot: Boot, monkeypatch: pytest.MonkeyPatch)
         vm.write(b"x" * (4 << 20))
 
 
+def test_a_guest_that_ends_while_it_is_written_to(boot: Boot) -> None:
+    vm = boot(Guest().say("up\r\n").hang())
+    vm.wait_for("up\n")
+    stopper = threading.Timer(0.1, vm.stop)
+    stopper.start()
+    with pytest.raises(ConsoleEndedError, match="has ended"):
+        vm.write(b"x" * (4 << 20))
+    stopper.join()
+
+
 def test_subscribers_get_every_byte_once(boot: Boot) -> None:
     vm = boot(Guest().say("name? ").echo_line().say(b"\xff\r\n", times=500).exit(0))
     vm.wait_for(r"name\? ")

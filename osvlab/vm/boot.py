@@ -1,0 +1,158 @@
+"""From an image or a directory to a machine that boots it: what `run` decides."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osvlab.filesystems.disk import write_command_line
+from osvlab.kernels import Boot, Capability, Kernel, KernelError
+from osvlab.paths import PathNotFoundError, parse_size
+from osvlab.vm.accelerator import acceleration
+from osvlab.vm.folder import Folder
+from osvlab.vm.machine import Accelerator, Disk, DiskAccess, Machine, MachineError, MachineKind
+
+if TYPE_CHECKING:
+    from osvlab.image.image import Image
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall run: the machine, the kernel on it, the image on its disk, and the folder they lie in."""
+
+    machine: Machine
+    kernel: Kernel
+    image: Image
+    folder: Folder
+
+
+def plan(
+    source: Image | str | os.PathLike[str],
+    command: str | None,
+    *,
+    kernel: Kernel | str | os.PathLike[str] | None,
+    memory: int | str,
+    cpus: int,
+    machine: MachineKind | str | None,
+    env: Mapping[str, str] | None,
+    verbose: bool,
+) -> Plan:
+    """Decide what shall run; a directory is made an image of first. See `osvlab.vm.vm.run`."""
+    if kernel is not None and not isinstance(kernel, Kernel):
+        kernel = Kernel.open(kernel)
+    size = parse_size(memory)
+    folder = Folder(room=size + _room_for(source))
+    try:
+        image = _image(source, command, kernel, folder)
+        kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
+        kind, accelerator = _board(kernel, machine)
+        text = kernel.command_line(_told(image, command), verbose=verbose, env=env)
+        disk = image.path
+        if kernel.boot is Boot.DISK:
+            disk = _bootable(image, kernel, text, folder)
+        chosen = Machine(
+            kind=kind,
+            memory=size,
+            cpus=cpus,
+            disks=(Disk(disk, _access(image)),),
+            kernel=kernel.path if kernel.boot is Boot.PVH else None,
+            command_line=text if kernel.boot is Boot.PVH else "",
+            accelerator=accelerator,
+        )
+    except BaseException:
+        folder.remove()
+        raise
+    return Plan(chosen, kernel, image, folder)
+
+
+def _room_for(source: Image | str | os.PathLike[str]) -> int:
+    """Estimate the bytes of the image that a directory becomes."""
+    if not isinstance(source, str | os.PathLike) or not os.path.isdir(source):
+        return 0
+    total = 0
+    for folder, _, files in os.walk(os.fspath(source)):
+        for name in files:
+            # What cannot be looked at is named when the image is built.
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+    return total + (8 << 20)
+
+
+def _image(
+    source: Image | str | os.PathLike[str], command: str | None, kernel: Kernel | None, folder: Folder
+) -> Image:
+    from osvlab.image.build import build
+    from osvlab.image.image import Image
+
+    if isinstance(source, Image):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        return build(path, command, kernel=kernel, output=folder.path / "image")
+    if not path.exists():
+        raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
+    return Image.open(path)
+
+
+def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKind, Accelerator]:
+    accelerator = acceleration().best
+    microvm = kernel.boot is Boot.PVH and (
+        accelerator is Accelerator.KVM or kernel.can(Capability.BOOTS_MICROVM_WITHOUT_KVM)
+    )
+    if wanted is None:
+        return (MachineKind.MICROVM if microvm else MachineKind.PC), accelerator
+    try:
+        kind = MachineKind(wanted)
+    except ValueError:
+        raise MachineError(
+            f"no such machine: {wanted}", hint=f"There are: {', '.join(MachineKind)}."
+        ) from None
+    if kind is MachineKind.MICROVM and not microvm:
+        why = (
+            "it boots from its own disk"
+            if kernel.boot is Boot.DISK
+            else "it finds no clock there without KVM"
+        )
+        raise MachineError(f"{kernel.path.name} does not boot on a microvm: {why}", hint="Use machine='pc'.")
+    return kind, accelerator
+
+
+def _told(image: Image, command: str | None) -> str:
+    """Return the image's own command line, or its options with another command."""
+    from osvlab.image.command import join_command_line, split_command_line
+
+    line = image.command_line
+    if command is None:
+        return line
+    options = "" if command.lstrip().startswith("-") else split_command_line(line)[0]
+    return join_command_line(options, command)
+
+
+def _access(image: Image) -> DiskAccess:
+    # These are only read, and many machines may then share the file.
+    only_read = bool(image.partitions) and image.filesystem in ("rofs", "ramfs")
+    return DiskAccess.READ_ONLY if only_read else DiskAccess.SCRATCH
+
+
+def _bootable(image: Image, kernel: Kernel, text: str, folder: Folder) -> Path:
+    """Return a disk that boots by itself and holds this command line: the image, or a copy of it."""
+    if not kernel.is_on(image.path):
+        raise KernelError(
+            f"{image.path} does not hold the kernel {kernel.path.name}, which boots from its disk",
+            hint="Build the image with it: osvlab.build(directory, kernel=...).",
+        )
+    if text == image.command_line:
+        return image.path
+    # The user's image is not touched: another run may be reading it.
+    copy = folder.path / "disk"
+    shutil.copyfile(image.path, copy)
+    write_command_line(copy, text)
+    return copy
