@@ -1,0 +1,30 @@
+// The kernel's options: the tokens that begin with `-` at the head of the command line.
+// The language is OSv's (osv core/options.cc, loader.cc).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct texts {
+    char **list; // ends with NULL once it has a member
+    size_t count;
+};
+bool texts_add(struct texts *texts, const char *text, size_t length);
+void texts_free(struct texts *texts);
+
+struct options {
+    bool help, verbose, bootchart, noshutdown, nomount, nopivot, noinit, norandom, nopci;
+    bool power_off_on_abort, disable_rofs_cache;
+    const char *rootfs, *console, *cwd, *redirect; // NULL = not given
+    struct texts env, mount_fs;
+    struct texts notices; // to be said, but no reason to stop
+    struct texts errors;  // if there are any, nothing is run
+    const char *application; // the rest of the command line: inside the text that was parsed
+    struct texts tokens;
+};
+
+// Parses a command line. The result refers to `line`; free it with options_free.
+void options_parse(const char *line, struct options *out);
+void options_free(struct options *options);
+
+extern const char options_usage[];

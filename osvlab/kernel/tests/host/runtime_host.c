@@ -1,0 +1,84 @@
+// The runtime as an ordinary Linux program: the kernel image without its core.
+//
+// Linux loads it as a shared object that happens to have an entry point; it relocates itself,
+// joins its arguments to a kernel command line and goes on as in the kernel. The functions
+// that the core would supply do what makes sense on a host.
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "runtime.h"
+
+_Noreturn void host_main(long *stack);
+
+int core_mount_root(const char *type, bool pivot) {
+    (void)pivot;
+    return type && strcmp(type, "rofs") && strcmp(type, "ramfs") ? -ENODEV : 0;
+}
+
+int core_mount(const char *type, const char *device, const char *path) {
+    (void)type, (void)device, (void)path;
+    return -ENOSYS;
+}
+
+void core_set_verbose(bool on) {
+    (void)on;
+}
+
+int core_set_console(const char *name) {
+    return strcmp(name, "serial") && strcmp(name, "vga") && strcmp(name, "all") ? -EINVAL : 0;
+}
+
+void core_power_off_on_abort(bool on) {
+    (void)on;
+}
+
+void core_bootchart(bool on) {
+    (void)on;
+}
+
+void core_booted(void) {
+    dprintf(1, "Booted up in 0.00 ms\n");
+}
+
+void core_report_started(int pid, const char *command) {
+    (void)pid, (void)command;
+}
+
+void core_report_ended(int pid, int status) {
+    (void)pid, (void)status;
+}
+
+_Noreturn void core_shutdown(int status) {
+    _exit(status);
+}
+
+// Arguments are joined with blanks, as a boot loader would hand them over.
+_Noreturn void host_main(long *stack) {
+    static char line[32768];
+    struct image image;
+    image_describe(&image);
+    // Addresses in the data are still link addresses.
+    image_move(&image, image_bias(), 0);
+    image_bind(&image, 0);
+    size_t used = 0;
+    for (long i = 1; i <= stack[0] - 1; i++) {
+        const char *argument = (const char *)stack[1 + i];
+        for (const char *c = i > 1 ? " " : ""; *c && used < sizeof(line) - 1; c++)
+            line[used++] = *c;
+        for (; *argument && used < sizeof(line) - 1; argument++)
+            line[used++] = *argument;
+    }
+    runtime_main(line);
+}
+
+__asm__(".globl host_start\n.hidden host_start\n"
+        "host_start:\n"
+        "    xor %ebp, %ebp\n"
+        "    mov %rsp, %rdi\n"
+        "    and $-16, %rsp\n"
+        "    call host_main\n"
+        "    ud2\n");
