@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Everything after "--" belongs to the guest, also what looks like our options.
     end = words.index("--") if "--" in words else len(words)
-    options = _parser().parse_args(words[:end])
+    options, unknown = _parser().parse_known_args(words[:end])
+    if unknown:
+        # Argparse would let the main parser complain, which knows neither the usage nor the exit status.
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.words = words[end + 1 :]
     failure: int = getattr(options, "failure", FAILURE)
     if options.words and not getattr(options, "takes_command", False):
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.do(options)
         sys.stdout.flush()
     except OsvlabError as error:
-        return _fail(error.message, error.hint, failure)
+        return _fail(_named(error, options), error.hint, failure)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -53,6 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     return status
+
+
+def _named(error: OsvlabError, options: argparse.Namespace) -> str:
+    from osvlab.filesystems.base import DamagedError
+
+    # It names the structure and where that lies, but only we know what the file is called.
+    if isinstance(error, DamagedError) and hasattr(options, "image") and options.image not in error.message:
+        return f"{options.image}: {error.message}"
+    return error.message
 
 
 def _fail(message: str, hint: str | None, status: int) -> int:
@@ -73,4 +85,6 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
     for command in (run, build, inspect, doctor, demo):
         command.add(commands)
+    for added in commands.choices.values():
+        added.set_defaults(parser=added)
     return parser
