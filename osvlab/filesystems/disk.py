@@ -18,6 +18,7 @@ not zero; `chs` says how.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ __all__ = [
     "Partition",
     "decode_command_line",
     "encode_command_line",
+    "has_command_line",
     "make_boot_sector",
     "read_boot_sector",
     "read_command_line",
@@ -177,11 +179,18 @@ def read_boot_sector(disk: ByteRange) -> Any:
     ------
     DamagedError
         There is none: the disk is too short, or the bytes 55 AA are missing.
+    OsvlabError
+        The disk is inside a QCOW2 file.
     """
     head = disk.read_at(0, SECTOR)
     if len(head) < SECTOR:
         raise DamagedError("disk", "boot sector", disk.offset, f"is cut off after {len(head)} bytes")
     sector = c_disk.boot_sector(head)
+    if head.startswith(b"QFI\xfb"):
+        raise OsvlabError(
+            "this is a QCOW2 image; the lab reads plain disks",
+            hint="Convert it: qemu-img convert -O raw IMAGE.qcow2 IMAGE.img",
+        )
     if sector.magic != MAGIC:
         raise DamagedError(
             "disk", "boot sector", disk.offset, "does not end with 55 AA: this is no bootable disk"
@@ -245,6 +254,11 @@ def decode_command_line(data: bytes) -> str:
     return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
+def has_command_line(partitions: Iterable[Partition]) -> bool:
+    """Whether there is room for one: OSv's disks without a kernel start their partition at sector 1."""
+    return all(partition.offset >= COMMAND_LINE_END for partition in partitions)
+
+
 def read_command_line(disk: ByteRange) -> str:
     """Return the command line on a disk: kernel options, then the application's command.
 
@@ -291,12 +305,17 @@ def write_command_line(disk: str | os.PathLike[str] | BinaryIO, text: str) -> No
 def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
     source = ByteRange(path)
     try:
-        read_boot_sector(source)
+        partitions = read_partitions(source)
         size = source.length
     finally:
         source.close()
     if size < COMMAND_LINE_END:
         raise DamagedError("disk", "command line", COMMAND_LINE, "has no room: the image is truncated")
+    if not has_command_line(partitions):
+        raise OsvlabError(
+            f"{os.fspath(path)} has no room for a command line: a partition starts below byte {COMMAND_LINE_END:#x}",
+            hint="Give the command when it is run.",
+        )
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -98,18 +98,13 @@ class Image:
     @property
     def layout(self) -> tuple[Region, ...]:
         """The regions of the disk, in order and without gaps."""
-        used = [
-            Region("boot sector", 0, disk.SECTOR, "16-bit code and the partition table"),
-            Region(
-                "command line",
-                disk.COMMAND_LINE,
-                disk.COMMAND_LINE_END - disk.COMMAND_LINE,
-                "kernel options, then the command",
-            ),
-        ]
         partitions = sorted(self.partitions, key=lambda partition: partition.offset)
         end = partitions[0].offset if partitions else self.size
-        if self.boots_from_disk:
+        used = [Region("boot sector", 0, disk.SECTOR, "16-bit code and the partition table")]
+        if disk.has_command_line(partitions):
+            room = disk.COMMAND_LINE_END - disk.COMMAND_LINE
+            used.append(Region("command line", disk.COMMAND_LINE, room, "kernel options, then the command"))
+        if self.boots_from_disk and end > disk.KERNEL:
             size = min(self._boot_sector.kernel_chunks * disk.CHUNK, end - disk.KERNEL)
             used.append(Region("kernel", disk.KERNEL, size, "loaded by the boot sector in pieces of 32 KiB"))
         used += [
@@ -178,7 +173,7 @@ class Image:
     @property
     def command_line(self) -> str:
         """Everything the kernel is told: its options, then the command. It can be set."""
-        return disk.read_command_line(self._disk)
+        return disk.read_command_line(self._disk) if disk.has_command_line(self.partitions) else ""
 
     @command_line.setter
     def command_line(self, line: str) -> None:

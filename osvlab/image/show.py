@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from html import escape
 from typing import TYPE_CHECKING
 
+from osvlab.filesystems.base import show
 from osvlab.paths import format_size
 
 if TYPE_CHECKING:
@@ -25,11 +27,16 @@ _COLOURS = {
 _FILESYSTEM = ("#009e73", "#000")
 
 
+def _printable(text: str) -> str:
+    """Make a text fit for any terminal: what came from names that are not UTF-8 could not be printed."""
+    return show(os.fsencode(text))
+
+
 def as_text(image: Image) -> str:
     """Return a few lines that say what the image is."""
     lines = [
-        f"{image.path}: {format_size(image.size)}, {format_size(image.allocated)} on disk",
-        f"  command  {image.command or '(none)'}",
+        f"{_printable(str(image.path))}: {format_size(image.size)}, {format_size(image.allocated)} on disk",
+        f"  command  {_printable(image.command) or '(none)'}",
     ]
     lines += [
         f"  {region.offset:>#11x}  {format_size(region.size):>9}  {region.name}" for region in image.layout
@@ -44,11 +51,11 @@ def as_html(image: Image) -> str:
         f"<td>{format_size(region.size)}</td><td>{escape(region.about)}</td></tr>"
         for region in image.layout
     )
-    runs = f"runs <code>{escape(image.command)}</code>" if image.command else "runs nothing"
+    runs = f"runs <code>{escape(_printable(image.command))}</code>" if image.command else "runs nothing"
     return (
         '<div class="osvlab-image" style="color: var(--jp-ui-font-color1, inherit)">'
         f"{as_svg(image.layout)}"
-        f"<table><caption>{escape(image.path.name)}: {format_size(image.size)}, "
+        f"<table><caption>{escape(_printable(image.path.name))}: {format_size(image.size)}, "
         f"{format_size(image.allocated)} on disk; {runs}</caption>"
         '<thead><tr><th scope="col">region</th><th scope="col">starts at byte</th><th scope="col">size</th>'
         f'<th scope="col">what</th></tr></thead><tbody>{rows}</tbody></table></div>'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,6 +9,9 @@ import pytest
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import DamagedError
+from osvlab.filesystems.disk import Partition, make_boot_sector
+from osvlab.filesystems.rofs import write_rofs
+from osvlab.filesystems.tree import Content, Directory
 from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.image.show import as_svg
@@ -151,3 +155,36 @@ def test_the_command_of_an_image_that_was_replaced(image: Image, app: Path, kern
     image.path.unlink()
     with pytest.raises(OsvlabError, match=r"was replaced or removed"):
         image.command = "/hello other"
+
+
+def test_names_that_are_not_utf8_can_be_printed(app: Path, tmp_path: Path, kernel: Kernel) -> None:
+    (app / "hello").rename(app / os.fsdecode(b"caf\xe9"))
+    image = build(app, kernel=kernel, output=tmp_path / "x.img")
+    assert image.command.encode("utf-8", "surrogateescape") == b"/caf\xe9"
+    for text in (str(image), image.files.tree(), *image._repr_mimebundle_().values()):
+        assert "/caf\\xe9" in text or "caf" not in text
+        text.encode("utf-8")
+
+
+def test_a_disk_of_osv_without_a_kernel(tmp_path: Path) -> None:
+    """Its partition starts at sector 1, where other disks have their command line."""
+    stream = io.BytesIO()
+    size = write_rofs(Directory({b"hello": Content(b"x" * 40_000)}), stream)
+    sector = make_boot_sector(None, 0, [Partition(2, 0x83, 512, size)])
+    (tmp_path / "disk.img").write_bytes(sector + stream.getvalue())
+    image = Image.open(tmp_path / "disk.img")
+    assert [region.name for region in image.layout] == ["boot sector", "rofs"]
+    assert (image.files / "hello").size == 40_000
+    assert not image.boots_from_disk
+    assert image.command == ""
+    before = image.path.read_bytes()
+    with pytest.raises(OsvlabError, match=r"no room for a command line"):
+        image.command = "/hello"
+    assert image.path.read_bytes() == before
+
+
+def test_a_qcow2_image_gets_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "x.qcow2").write_bytes(b"QFI\xfb" + bytes(100_000))
+    with pytest.raises(OsvlabError, match=r"QCOW2") as caught:
+        Image.open(tmp_path / "x.qcow2")
+    assert "qemu-img convert" in str(caught.value)
