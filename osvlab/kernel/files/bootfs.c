@@ -240,3 +240,16 @@ int bootfs_unpack_device(struct vnode *root, struct block_device *device) {
     pages_free(from.window, WINDOW_PAGES);
     return status;
 }
+
+// Does the partition look like an archive? The first record is checked as strictly as it will be.
+bool bootfs_is_on(struct block_device *device) {
+    union {
+        struct record record;
+        u8 sector[SECTOR_SIZE];
+    } *first = kzalloc(sizeof(*first));
+    struct bootfs_source size_only = {.size = device->sectors * SECTOR_SIZE};
+    bool yes = first != NULL && device->sectors > 0 && block_read(device, 0, first, 1) == 0 &&
+               !is_end(&first->record) && problem_with(&first->record, &size_only) == NULL;
+    kfree(first);
+    return yes;
+}

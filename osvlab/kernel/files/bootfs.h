@@ -15,3 +15,4 @@ struct bootfs_source {
 int bootfs_unpack(struct vnode *root, struct bootfs_source *source);
 int bootfs_unpack_memory(struct vnode *root, const u8 *start, const u8 *end);
 int bootfs_unpack_device(struct vnode *root, struct block_device *device);
+bool bootfs_is_on(struct block_device *device);

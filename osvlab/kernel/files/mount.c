@@ -13,7 +13,7 @@ static struct list mounts = LIST(mounts);
 static struct vnode *root;
 static u64 next_id = 2;
 
-static const struct filesystem *const filesystems[] = {&ramfs, &devfs};
+static const struct filesystem *const filesystems[] = {&ramfs, &devfs, &rofs};
 
 void names_lock(void) {
     mutex_lock(&names);
@@ -269,4 +269,18 @@ int mount_pivot(const char *path) {
         debug("VFS: the old root is still in use\n");
     names_unlock();
     return 0;
+}
+
+// At the end: everything nobody uses any more, the youngest first, like umount -a.
+void mounts_unmount_all(void) {
+    char name[128];
+    names_lock();
+    for (struct list *at = mounts.previous, *before; at != &mounts; at = before) {
+        before = at->previous;
+        struct mount *mount = CONTAINER_OF(at, struct mount, link);
+        debug("VFS: unmounting %s\n", vnode_path(mount->root, name, sizeof(name)));
+        if (mount->root != root && !covers_something(mount) && !mount_busy(mount, 0))
+            mount_destroy(mount);
+    }
+    names_unlock();
 }

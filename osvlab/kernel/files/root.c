@@ -57,3 +57,152 @@ void files_boot(struct files *files) {
     }
     file_put(console);
 }
+
+// --- /etc/fstab and its like ---
+
+static bool is_mounted(const char *path) {
+    struct vnode *vnode;
+    if (path_find(path, &vnode) < 0)
+        return false;
+    bool yes = vnode->mount->root == vnode;
+    vnode_put(vnode);
+    return yes;
+}
+
+// Mounts one thing, with OSv's leniency: a directory that is missing is made where that is
+// possible, and a failure is mentioned but does not stop the boot.
+static int mount_entry(const char *type, const char *device, const char *path, bool read_only) {
+    if (is_mounted(path))
+        return 0; // /dev came along with the pivot
+    int status = make_directory(path);
+    if (status == 0)
+        status = mount_at(type, device, path, read_only);
+    if (status < 0)
+        kprintf("failed to mount %s on %s (%s), error = %d\n", device, path, type, -status);
+    return status;
+}
+
+// Cuts the next word out of a line; NULL when there is none.
+static char *next_word(char **line) {
+    char *start = *line;
+    while (*start == ' ' || *start == '\t')
+        start++;
+    char *end = start;
+    while (*end != '\0' && *end != ' ' && *end != '\t')
+        end++;
+    *line = *end == '\0' ? end : end + 1;
+    *end = '\0';
+    return *start == '\0' ? NULL : start;
+}
+
+// "device directory type options ..."; # begins a comment. OSv skips the entry of the root.
+static void fstab_line(char *line) {
+    char *device = next_word(&line), *path = next_word(&line), *type = next_word(&line);
+    char *options = next_word(&line);
+    if (device == NULL || *device == '#' || type == NULL || strcmp(path, "/") == 0)
+        return;
+    bool read_only = options != NULL && strcmp(options, "ro") == 0;
+    if (options != NULL && !read_only && strcmp(options, "defaults") != 0)
+        debug("fstab: options \"%s\" of %s are ignored\n", options, path);
+    mount_entry(type, device, path, read_only);
+}
+
+#define FSTAB_MAX 8192
+
+static void process_fstab(void) {
+    struct file *file;
+    if (kernel_open("/etc/fstab", O_RDONLY, 0, &file) < 0)
+        return;
+    char *text = kzalloc(FSTAB_MAX + 1);
+    long size = text == NULL ? -ENOMEM : file_read(file, text, FSTAB_MAX);
+    file_put(file);
+    if (size < 0)
+        kprintf("cannot read /etc/fstab, error = %ld\n", -size);
+    for (char *line = text; size > 0 && line != NULL && *line != '\0';) {
+        char *end = strchr(line, '\n');
+        if (end != NULL)
+            *end = '\0';
+        fstab_line(line);
+        line = end == NULL ? NULL : end + 1;
+    }
+    kfree(text);
+}
+
+static const char *const usual_mounts[][2] = {
+    {"devfs", "/dev"}, {"procfs", "/proc"}, {"sysfs", "/sys"}, {"ramfs", "/tmp"}};
+
+// What an image without an fstab would miss; only where the directory is there.
+static void usual_mount(const char *type, const char *path) {
+    struct vnode *vnode;
+    if (path_find(path, &vnode) < 0)
+        return;
+    bool wanted = vnode->mount->root != vnode && vnode_is(vnode, S_IFDIR);
+    // A writable root keeps its own /tmp, with what is in it.
+    wanted = wanted && (strcmp(type, "ramfs") != 0 || vnode->mount->read_only);
+    vnode_put(vnode);
+    if (wanted)
+        mount_at(type, "none", path, false);
+}
+
+static void mount_the_rest(void) {
+    process_fstab();
+    for (size_t i = 0; i < ARRAY_SIZE(usual_mounts); i++)
+        usual_mount(usual_mounts[i][0], usual_mounts[i][1]);
+}
+
+// --- The root ---
+
+static int mount_rofs_root(bool pivot) {
+    if (block_find("vblk0.1") == NULL)
+        return -ENXIO;
+    int status = make_directory("/rofs");
+    if (status == 0)
+        status = mount_at("rofs", ROOT_DEVICE, "/rofs", true);
+    if (status == 0 && pivot)
+        status = mount_pivot("/rofs");
+    return status;
+}
+
+// A ramfs root: the archive comes with the kernel, or in the root partition. Then the directories
+// that every root has are made.
+static int fill_ramfs_root(void) {
+    static const char *const directories[] = {"/dev", "/proc", "/sys", "/tmp", "/etc"};
+    struct block_device *device = block_find("vblk0.1");
+    int status = 0;
+    if (device != NULL && bootfs_is_on(device))
+        status = bootfs_unpack_device(names_root(), device);
+    for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+        make_directory(directories[i]);
+    return status;
+}
+
+int core_mount_root(const char *type, bool pivot) {
+    int status;
+    if (type != NULL && strcmp(type, "rofs") == 0) {
+        status = mount_rofs_root(pivot);
+        if (status < 0)
+            kprintf("Could not mount rofs root filesystem: error %d.\n", -status);
+    } else if (type != NULL && strcmp(type, "ramfs") == 0) {
+        status = fill_ramfs_root();
+    } else {
+        if (type != NULL)
+            kprintf("--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n", type, type);
+        debug("Auto-discovering the root filesystem...\n");
+        status = mount_rofs_root(pivot);
+        if (status < 0) {
+            debug("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
+            status = fill_ramfs_root();
+        }
+    }
+    mount_the_rest();
+    boot_step("root filesystem");
+    return status;
+}
+
+int core_mount(const char *type, const char *device, const char *path) {
+    return mount_entry(type, device, path, false);
+}
+
+void files_shutdown(void) {
+    mounts_unmount_all();
+}

@@ -144,6 +144,7 @@ int mount_at(const char *type, const char *device, const char *path, bool read_o
 int mount_remove(const char *path);
 int mount_pivot(const char *path);
 void mounts_each(void (*visit)(struct mount *mount, void *argument), void *argument);
+void mounts_unmount_all(void);
 struct vnode *mount_cross(struct vnode *vnode); // takes a reference, gives one: the top-most mount here
 extern const struct filesystem ramfs, devfs, procfs, sysfs, rofs;
 

@@ -41,3 +41,6 @@ size_t cache_pages(void); // how many could be dropped
 
 // Boot: mounts ramfs on /, devfs on /dev, unpacks bootfs, opens /dev/console as 0, 1, 2 of `files`.
 void files_boot(struct files *files);
+
+// The end: unmounts what nobody uses any more.
+void files_shutdown(void);
