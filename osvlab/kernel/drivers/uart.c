@@ -57,6 +57,10 @@ void uart_write(const char *text, size_t size) {
     spin_unlock(&uart_lock, flags);
 }
 
+void uart_seize(void) {
+    uart_lock.held = 0;
+}
+
 void uart_drain(void) {
     wait_status(STATUS_IDLE);
 }
