@@ -28,6 +28,8 @@ int core_set_console(const char *name);                  // "serial", "vga", "al
 void core_power_off_on_abort(bool on);
 void core_bootchart(bool on);
 void core_booted(void);                                  // prints "Booted up in ... ms" or the chart
+// Shows pages of the kernel image a second time, at an address mmap has given. Never writable.
+int core_share(u64 kernel_address, size_t size, u64 address, int protection);
 void core_report_started(int pid, const char *command);
 void core_report_ended(int pid, int status);
 _Noreturn void core_shutdown(int status);                // unmount, report exited(status), power off

@@ -101,7 +101,7 @@ void process_thread_gone(struct thread *t);
 void process_discard(struct process *p);
 void process_named_by(struct process *p, struct thread *first);
 void process_kill(struct process *p, int status);
-int process_wait(int pid, int options, int *status);
+int process_collect(int pid, int options, int *status);
 struct process *process_find(int pid);
 struct thread *thread_find_locked(int id); // threads_list_lock held
 struct spinlock *threads_list_lock(void);

@@ -103,7 +103,7 @@ long sys_exit_group(int status) {
 
 long sys_wait4(int pid, int *status, int options, struct rusage *usage) {
     int value = 0;
-    long found = process_wait(pid, options, &value);
+    long found = process_collect(pid, options, &value);
 
     (void)usage;
     if (found > 0 && status && user_write(status, &value, sizeof(value)) < 0)
@@ -113,7 +113,7 @@ long sys_wait4(int pid, int *status, int options, struct rusage *usage) {
 
 long sys_waitid(int type, int id, siginfo_t *info, int options, struct rusage *usage) {
     int value = 0;
-    long found = process_wait(type == P_ALL ? -1 : id, options, &value);
+    long found = process_collect(type == P_ALL ? -1 : id, options, &value);
     bool exited = (value & 0x7f) == 0;
 
     (void)usage;

@@ -160,7 +160,7 @@ static struct process *find_child(struct process *parent, int pid) {
     return any;
 }
 
-int process_wait(int pid, int options, int *status) {
+int process_collect(int pid, int options, int *status) {
     struct process *parent = current_process(), *child = NULL;
     int error = 0;
 
