@@ -313,7 +313,7 @@ def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
         raise DamagedError("disk", "command line", COMMAND_LINE, "has no room: the image is truncated")
     if not has_command_line(partitions):
         raise OsvlabError(
-            f"{os.fspath(path)} has no room for a command line: a partition starts below byte {COMMAND_LINE_END:#x}",
+            f"{os.fspath(path)} has no room for a command line: its partition starts in the way",
             hint="Give the command when it is run.",
         )
     try:

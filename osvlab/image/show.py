@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["as_html", "as_svg", "as_text"]
 
 _WIDTH, _HEIGHT = 720, 64
-_NARROWEST = 34  # small regions are drawn larger than they are, or nobody could see them
+_LETTER = 6.2  # width of a letter of a name, at most
 # Colour-blind safe (Okabe and Ito), dark enough for white text or light enough for black.
 _COLOURS = {
     "boot sector": ("#0072b2", "#fff"),
     "command line": ("#e69f00", "#000"),
-    "kernel": ("#d55e00", "#fff"),
+    "kernel": ("#d55e00", "#000"),
     "unused": ("transparent", "currentColor"),
 }
 _FILESYSTEM = ("#009e73", "#000")
@@ -65,7 +65,7 @@ def as_html(image: Image) -> str:
 def as_svg(layout: tuple[Region, ...]) -> str:
     """Draw the regions of a disk in their order, with a description for those who cannot see it."""
     said = "; ".join(f"{region.name} at {region.offset:#x}, {format_size(region.size)}" for region in layout)
-    widths = _widths([region.size for region in layout])
+    widths = _widths(layout)
     starts = itertools.accumulate(widths, initial=0.0)
     boxes = "".join(
         _box(region, start, width) for region, start, width in zip(layout, starts, widths, strict=False)
@@ -77,24 +77,23 @@ def as_svg(layout: tuple[Region, ...]) -> str:
     )
 
 
-def _widths(sizes: list[int]) -> list[float]:
-    """Share the width: a minimum for each region, the rest by the square root of its size."""
-    if not sizes:
-        return []
-    rest = max(0.0, _WIDTH - _NARROWEST * len(sizes))
-    roots = [size**0.5 for size in sizes]
+def _widths(layout: tuple[Region, ...]) -> list[float]:
+    """Share the width: each region gets room for its name, the rest goes by the square root of its size."""
+    names = [_LETTER * len(region.name) + 8 for region in layout]
+    rest = max(0.0, _WIDTH - sum(names))
+    roots = [region.size**0.5 for region in layout]
     total = sum(roots) or 1.0
-    return [_NARROWEST + rest * root / total for root in roots]
+    return [name + rest * root / total for name, root in zip(names, roots, strict=True)]
 
 
 def _box(region: Region, start: float, width: float) -> str:
     fill, ink = _COLOURS.get(region.name, _FILESYSTEM)
     dash = ' stroke-dasharray="3 3"' if region.name == "unused" else ""
-    label = region.name if width > 6.2 * len(region.name) else ""
+    name = escape(region.name)
     return (
-        f"<g><title>{escape(region.name)}: {format_size(region.size)} from byte {region.offset:#x}</title>"
+        f"<g><title>{name}: {format_size(region.size)} from byte {region.offset:#x}</title>"
         f'<rect x="{start + 0.5:.1f}" y="0.5" width="{width - 1:.1f}" height="40" fill="{fill}" '
         f'stroke="currentColor"{dash}/>'
-        f'<text x="{start + width / 2:.1f}" y="25" text-anchor="middle" fill="{ink}">{escape(label)}</text>'
+        f'<text x="{start + width / 2:.1f}" y="25" text-anchor="middle" fill="{ink}">{name}</text>'
         f'<text x="{start + 1:.1f}" y="56" fill="currentColor" font-size="9">{region.offset:#x}</text></g>'
     )
