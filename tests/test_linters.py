@@ -22,7 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 def project_files(*patterns: str) -> list[Path]:
     """Return the project's own files: what git tracks or would track."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
         cwd=ROOT, capture_output=True, check=True,
     ).stdout  # fmt: skip
     paths = (ROOT / name.decode() for name in listed.split(b"\0") if name)
