@@ -12,10 +12,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 from osvlab.errors import OsvlabError
 
 __all__ = ["Console", "ConsoleEndedError", "ConsoleTimeoutError"]
+
+T = TypeVar("T")
 
 LIMIT = 1 << 20
 """Bytes a console keeps: a few thousand screens."""
@@ -61,6 +64,7 @@ class Console:
         self._dropped = 0
         self._ended: str | None = None
         self._subscribers: dict[object, Callable[[bytes], object]] = {}
+        self._at_end: dict[object, Callable[[str], object]] = {}
         self._changed = threading.Condition()
 
     # What the owner thread does
@@ -78,6 +82,8 @@ class Console:
         """Nothing will come any more: those who wait are told why."""
         with self._changed:
             self._ended = reason
+            for key, callback in list(self._at_end.items()):
+                self._guarded(key, callback, reason)
             self._changed.notify_all()
 
     def _forget(self, count: int) -> None:
@@ -90,15 +96,19 @@ class Console:
     def _tell(self, data: bytes) -> None:
         # Under the lock, so that every subscriber gets every byte once and in order.
         for key, callback in list(self._subscribers.items()):
-            try:
-                callback(data)
-            except Exception as error:  # noqa: BLE001 - not ours, and it must not hurt the guest
-                del self._subscribers[key]
-                warnings.warn(
-                    f"a console listener failed and was dropped: {callback!r}: {error!r}",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
+            self._guarded(key, callback, data)
+
+    def _guarded(self, key: object, callback: Callable[[T], object], what: T) -> None:
+        try:
+            callback(what)
+        except Exception as error:  # noqa: BLE001 - not ours, and it must not hurt the guest
+            self._subscribers.pop(key, None)
+            self._at_end.pop(key, None)
+            warnings.warn(
+                f"a console listener failed and was dropped: {callback!r}: {error!r}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     # What everybody may do
 
@@ -121,6 +131,37 @@ class Console:
         """How many bytes the guest has printed so far, dropped ones included."""
         with self._changed:
             return self._dropped + len(self._bytes)
+
+    @property
+    def ended(self) -> str | None:
+        """Why nothing will come any more; None while something may."""
+        with self._changed:
+            return self._ended
+
+    def since(self, position: int, limit: int | None = None) -> tuple[int, bytes]:
+        """Return raw bytes from a `position` on, and the position where they start.
+
+        That is later than asked for if the bytes in between were dropped.
+
+        Parameters
+        ----------
+        position
+            From where.
+        limit
+            Return at most this many bytes; None returns all.
+
+        Examples
+        --------
+        >>> console = Console()
+        >>> console.feed(b"abcdef")
+        >>> console.since(2, limit=3)
+        (2, b'cde')
+        """
+        with self._changed:
+            start = max(position, self._dropped)
+            offset = start - self._dropped
+            end = None if limit is None else offset + limit
+            return start, bytes(self._bytes[offset:end])
 
     def lines(self) -> list[str]:
         """Return the text line by line, without line ends."""
@@ -209,7 +250,13 @@ class Console:
         said = f"The console's last lines:\n{tail}" if tail else "The console is empty."
         return f"no match for {wanted.pattern!r} on the console: {why}. {said}"
 
-    def subscribe(self, callback: Callable[[bytes], object], *, replay: bool = True) -> Callable[[], None]:
+    def subscribe(
+        self,
+        callback: Callable[[bytes], object],
+        *,
+        replay: bool = True,
+        on_end: Callable[[str], object] | None = None,
+    ) -> Callable[[], None]:
         """Call `callback` with raw bytes as they arrive, until the returned function is called.
 
         The callback runs in the owner's thread and must be quick. One that raises is
@@ -221,16 +268,24 @@ class Console:
             Called with each piece of output, in order, nothing twice.
         replay
             Whether it first gets, at once, all that is already there.
+        on_end
+            Called once with the reason when nothing will come any more; at once if
+            that is so already.
         """
         key = object()
         with self._changed:
             if replay and self._bytes:
                 callback(bytes(self._bytes))
             self._subscribers[key] = callback
+            if on_end is not None:
+                self._at_end[key] = on_end
+                if self._ended is not None:
+                    on_end(self._ended)
 
         def unsubscribe() -> None:
             with self._changed:
                 self._subscribers.pop(key, None)
+                self._at_end.pop(key, None)
 
         return unsubscribe
 
