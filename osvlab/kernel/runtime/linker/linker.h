@@ -79,6 +79,7 @@ struct application {
     int argc;
     char **argv, **environment;
     u64 (*auxv)[2];
+    bool wants_glibc;                // some object is linked with glibc (compat/differences.c)
     unsigned long long loaded_count; // objects ever loaded
     u64 next_address;                // where the next object is asked to go
 };

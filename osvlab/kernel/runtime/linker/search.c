@@ -37,8 +37,10 @@ static bool is_kernel_name(const char *name) {
 }
 
 static struct object *loaded_as(const char *name) {
-    if (is_kernel_name(name))
+    if (is_kernel_name(name)) {
+        application.wants_glibc |= !strcmp(name, "libc.so.6");
         return application.kernel;
+    }
     for (struct object *object = application.first; object; object = object->next)
         if (!object->is_main && !strcmp(object->short_name, name))
             return object;

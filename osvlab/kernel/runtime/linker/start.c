@@ -160,7 +160,9 @@ static bool link_program(struct object *program) {
 }
 
 static void read_stack(long *stack, struct launch *launch) {
+    extern void *__libc_stack_end;
     application.launch = launch;
+    __libc_stack_end = stack;
     application.argc = (int)stack[0];
     application.argv = (char **)(stack + 1);
     application.environment = application.argv + application.argc + 1;
