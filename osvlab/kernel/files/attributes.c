@@ -56,7 +56,7 @@ struct statx_time {
     u32 nanoseconds;
     u32 reserved;
 };
-struct statx {
+struct kernel_statx {
     u32 mask, block_size;
     u64 attributes;
     u32 links, uid, gid;
@@ -66,14 +66,14 @@ struct statx {
     u32 device_major, device_minor, filesystem_major, filesystem_minor;
     u64 rest[14];
 };
-_Static_assert(sizeof(struct statx) == 256, "struct statx is 256 bytes");
+_Static_assert(sizeof(struct kernel_statx) == 256, "struct statx is 256 bytes");
 #define STATX_BASIC 0x7ffU
 
 static struct statx_time statx_time(struct timespec time) {
     return (struct statx_time){.seconds = time.tv_sec, .nanoseconds = (u32)time.tv_nsec};
 }
 
-long sys_statx(int descriptor, const char *name, int flags, unsigned mask, struct statx *out) {
+long sys_statx(int descriptor, const char *name, int flags, unsigned mask, void *out) {
     (void)mask;
     struct vnode *vnode;
     int status = vnode_at(descriptor, name, flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW,
@@ -83,7 +83,7 @@ long sys_statx(int descriptor, const char *name, int flags, unsigned mask, struc
     struct stat s;
     vnode_status(vnode, &s);
     vnode_put(vnode);
-    struct statx x = {
+    struct kernel_statx x = {
         .mask = STATX_BASIC, .block_size = (u32)s.st_blksize, .links = (u32)s.st_nlink, .uid = s.st_uid,
         .gid = s.st_gid, .mode = (u16)s.st_mode, .inode = s.st_ino, .size = (u64)s.st_size,
         .blocks = (u64)s.st_blocks, .accessed = statx_time(s.st_atim), .changed = statx_time(s.st_ctim),

@@ -43,15 +43,17 @@ static const struct file_operations zero = {.read = read_zeros, .write = write_e
 static const struct file_operations full = {.read = read_zeros, .write = write_full};
 static const struct file_operations random = {.read = read_random, .write = write_everything};
 
+#define NUMBER(major, minor) ((major) << 8 | (minor)) // makedev, for small ones, as a constant
+
 const struct device devices[] = {
-    {makedev(1, 3), "null", S_IFCHR | 0666, &null, NULL},
-    {makedev(1, 5), "zero", S_IFCHR | 0666, &zero, zero_page},
-    {makedev(1, 7), "full", S_IFCHR | 0666, &full, NULL},
-    {makedev(1, 8), "random", S_IFCHR | 0666, &random, NULL},
-    {makedev(1, 9), "urandom", S_IFCHR | 0666, &random, NULL},
-    {makedev(5, 0), "tty", S_IFCHR | 0666, &tty_operations, NULL},
-    {makedev(5, 1), "console", S_IFCHR | 0600, &tty_operations, NULL},
-    {makedev(4, 64), "ttyS0", S_IFCHR | 0600, &tty_operations, NULL},
+    {NUMBER(1, 3), "null", S_IFCHR | 0666, &null, NULL},
+    {NUMBER(1, 5), "zero", S_IFCHR | 0666, &zero, zero_page},
+    {NUMBER(1, 7), "full", S_IFCHR | 0666, &full, NULL},
+    {NUMBER(1, 8), "random", S_IFCHR | 0666, &random, NULL},
+    {NUMBER(1, 9), "urandom", S_IFCHR | 0666, &random, NULL},
+    {NUMBER(5, 0), "tty", S_IFCHR | 0666, &tty_operations, NULL},
+    {NUMBER(5, 1), "console", S_IFCHR | 0600, &tty_operations, NULL},
+    {NUMBER(4, 64), "ttyS0", S_IFCHR | 0600, &tty_operations, NULL},
 };
 const size_t device_count = ARRAY_SIZE(devices);
 

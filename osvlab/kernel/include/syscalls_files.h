@@ -6,7 +6,6 @@
 
 struct stat;
 struct statfs;
-struct statx;
 struct iovec;
 struct pollfd;
 struct timespec;
@@ -65,7 +64,7 @@ long sys_stat(const char *name, struct stat *out);
 long sys_lstat(const char *name, struct stat *out);
 long sys_fstat(int descriptor, struct stat *out);
 long sys_newfstatat(int directory, const char *name, struct stat *out, int flags);
-long sys_statx(int directory, const char *name, int flags, unsigned mask, struct statx *out);
+long sys_statx(int directory, const char *name, int flags, unsigned mask, void *out);
 long sys_statfs(const char *name, struct statfs *out);
 long sys_fstatfs(int descriptor, struct statfs *out);
 long sys_access(const char *name, int mode);

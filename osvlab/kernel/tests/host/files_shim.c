@@ -1,0 +1,477 @@
+// The file layer's surroundings on a host: see files_shim.h.
+//
+// Pages come from one arena and are poisoned while they are free, so that the address sanitizer
+// sees a use after free as well as an overrun. "Physical" addresses are host addresses minus
+// LINEAR_BASE, as the kernel's macros compute them.
+
+#include "files_shim.h"
+
+#include <pthread.h>
+#include <sanitizer/asan_interface.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "boot.h"
+#include "console.h"
+#include "poll.h"
+#include "report.h"
+#include "syscalls.h"
+
+// --- Saying things ---
+
+bool shim_quiet, verbose, report_present;
+
+void kprintf(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    if (!shim_quiet)
+        vfprintf(stderr, format, list);
+    va_end(list);
+}
+void debug(const char *format, ...) {
+    (void)format;
+}
+int format_string(char *out, size_t size, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    int length = vsnprintf(out, size, format, list);
+    va_end(list);
+    return length;
+}
+int format_list(char *out, size_t size, const char *format, va_list list) {
+    return vsnprintf(out, size, format, list);
+}
+void panic(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputs(" (panic)\n", stderr);
+    abort();
+}
+void report(const char *format, ...) {
+    (void)format;
+}
+void boot_step(const char *name) {
+    (void)name;
+}
+
+// An archive with nothing in it.
+__asm__(".section .rodata\n.globl bootfs_start, bootfs_end\nbootfs_start: .zero 128\nbootfs_end: .previous");
+
+// --- Memory ---
+
+static long failing = -1;
+static struct page *frames;
+static u8 *arena;
+static size_t frame_count, frames_used, next_frame;
+static pthread_mutex_t arena_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void shim_memory_fails_after(long allocations) {
+    failing = allocations;
+}
+
+static bool fails(void) {
+    return failing >= 0 && failing-- == 0 ? (failing = 0, true) : false;
+}
+
+void *kzalloc(size_t size) {
+    return fails() ? NULL : calloc(1, size);
+}
+void kfree(void *object) {
+    free(object);
+}
+void *krealloc(void *object, size_t size) {
+    return fails() ? NULL : realloc(object, size);
+}
+char *kstrdup(const char *text) {
+    return fails() ? NULL : strdup(text);
+}
+
+static struct page *take_frames(size_t count) {
+    pthread_mutex_lock(&arena_lock);
+    struct page *found = NULL;
+    size_t run = 0;
+    for (size_t looked = 0; looked < 2 * frame_count && found == NULL; looked++) {
+        if (next_frame >= frame_count)
+            next_frame = run = 0;
+        run = frames[next_frame].references == 0 ? run + 1 : 0;
+        next_frame++;
+        if (run == count)
+            found = &frames[next_frame - count];
+    }
+    for (size_t i = 0; found != NULL && i < count; i++)
+        found[i].references = 1;
+    if (found != NULL)
+        frames_used += count;
+    pthread_mutex_unlock(&arena_lock);
+    if (found != NULL) {
+        ASAN_UNPOISON_MEMORY_REGION(page_address(found), count * PAGE_SIZE);
+        memset(page_address(found), 0, count * PAGE_SIZE);
+    }
+    return found;
+}
+
+static struct page *allocate(size_t count) {
+    if (fails())
+        return NULL;
+    struct page *page = take_frames(count);
+    while (page == NULL && cache_reclaim(64) > 0)
+        page = take_frames(count);
+    return page;
+}
+
+struct page *page_allocate(void) {
+    return allocate(1);
+}
+void page_get(struct page *page) {
+    ASSERT(page->references > 0);
+    __atomic_add_fetch(&page->references, 1, __ATOMIC_RELAXED);
+}
+void page_put(struct page *page) {
+    ASSERT(page->references > 0);
+    pthread_mutex_lock(&arena_lock);
+    if (--page->references == 0) {
+        frames_used--;
+        ASAN_POISON_MEMORY_REGION(page_address(page), PAGE_SIZE);
+    }
+    pthread_mutex_unlock(&arena_lock);
+}
+void *page_address(struct page *page) {
+    return arena + (size_t)(page - frames) * PAGE_SIZE;
+}
+u64 page_physical(struct page *page) {
+    return VIRTUAL_TO_PHYSICAL((uintptr_t)page_address(page));
+}
+struct page *page_of(const void *address) {
+    return &frames[((const u8 *)address - arena) / PAGE_SIZE];
+}
+void *pages_allocate(size_t count) {
+    struct page *page = allocate(count);
+    return page == NULL ? NULL : page_address(page);
+}
+void pages_free(void *address, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        page_put(page_of((u8 *)address + i * PAGE_SIZE));
+}
+size_t shim_pages_used(void) {
+    return frames_used;
+}
+void memory_statistics(struct memory_statistics *out) {
+    *out = (struct memory_statistics){.total = frame_count * PAGE_SIZE,
+                                      .free = (frame_count - frames_used) * PAGE_SIZE,
+                                      .cache = cache_pages() * PAGE_SIZE};
+}
+
+// --- The application's memory: the first page is not there, as in a real program ---
+
+static bool wild(const void *address) {
+    return (uintptr_t)address < PAGE_SIZE;
+}
+int user_read(void *to, const void *from, size_t size) {
+    if (wild(from) && size > 0)
+        return -EFAULT;
+    memcpy(to, from, size);
+    return 0;
+}
+int user_write(void *to, const void *from, size_t size) {
+    if (wild(to) && size > 0)
+        return -EFAULT;
+    memcpy(to, from, size);
+    return 0;
+}
+int user_clear(void *to, size_t size) {
+    if (wild(to) && size > 0)
+        return -EFAULT;
+    memset(to, 0, size);
+    return 0;
+}
+int user_string(char *to, const char *from, size_t size) {
+    if (wild(from))
+        return -EFAULT;
+    size_t length = strnlen(from, size);
+    if (length == size)
+        return -ENAMETOOLONG;
+    memcpy(to, from, length + 1);
+    return (int)length;
+}
+
+// --- Locks and sleeping ---
+
+struct thread {
+    pthread_cond_t wake;
+    bool ready, woken;
+};
+static __thread struct thread self;
+static pthread_mutex_t scheduler = PTHREAD_MUTEX_INITIALIZER;
+
+struct thread *current_thread(void) {
+    if (!self.ready) {
+        pthread_condattr_t attributes;
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&self.wake, &attributes);
+        self.ready = true;
+    }
+    return &self;
+}
+u64 spin_lock(struct spinlock *lock) {
+    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return 0;
+}
+void spin_unlock(struct spinlock *lock, u64 flags) {
+    (void)flags;
+    __atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+void wait_queue_init(struct wait_queue *queue, const char *name) {
+    *queue = (struct wait_queue)WAIT_QUEUE(*queue, name);
+}
+void wait_prepare(struct wait_queue *queue, struct waiter *waiter) {
+    u64 flags = spin_lock(&queue->lock);
+    if (waiter->thread == NULL) {
+        waiter->thread = current_thread();
+        list_append(&queue->waiters, &waiter->link);
+    } else if (list_empty(&waiter->link)) {
+        list_append(&queue->waiters, &waiter->link);
+    }
+    pthread_mutex_lock(&scheduler);
+    waiter->thread->woken = false;
+    pthread_mutex_unlock(&scheduler);
+    spin_unlock(&queue->lock, flags);
+}
+void wait_finish(struct wait_queue *queue, struct waiter *waiter) {
+    u64 flags = spin_lock(&queue->lock);
+    if (waiter->thread != NULL)
+        list_remove(&waiter->link);
+    spin_unlock(&queue->lock, flags);
+}
+int wait_sleep(u64 deadline, bool interruptible) {
+    int status = 0;
+    (void)interruptible;
+    pthread_mutex_lock(&scheduler);
+    while (!self.woken && status == 0) {
+        struct timespec until = ns_to_timespec(deadline);
+        status = deadline == NEVER ? pthread_cond_wait(&self.wake, &scheduler)
+                                   : pthread_cond_timedwait(&self.wake, &scheduler, &until);
+    }
+    pthread_mutex_unlock(&scheduler);
+    return self.woken ? 0 : -ETIMEDOUT;
+}
+int wait_wake(struct wait_queue *queue, int count) {
+    int woken = 0;
+    u64 flags = spin_lock(&queue->lock);
+    while (woken < count && !list_empty(&queue->waiters)) {
+        struct waiter *waiter = LIST_FIRST(&queue->waiters, struct waiter, link);
+        list_remove(&waiter->link);
+        pthread_mutex_lock(&scheduler);
+        waiter->thread->woken = true;
+        pthread_cond_signal(&waiter->thread->wake);
+        pthread_mutex_unlock(&scheduler);
+        woken++;
+    }
+    spin_unlock(&queue->lock, flags);
+    return woken;
+}
+void mutex_init(struct mutex *mutex, const char *name) {
+    mutex->owner = NULL;
+    wait_queue_init(&mutex->waiters, name);
+}
+static bool mutex_try(struct mutex *mutex) {
+    struct thread *nobody = NULL;
+    return __atomic_compare_exchange_n(&mutex->owner, &nobody, current_thread(), false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+void mutex_lock(struct mutex *mutex) {
+    ASSERT(mutex->owner != current_thread());
+    WAIT_FOR(&mutex->waiters, mutex_try(mutex), NEVER, false);
+}
+void mutex_unlock(struct mutex *mutex) {
+    ASSERT(mutex->owner == current_thread());
+    __atomic_store_n(&mutex->owner, NULL, __ATOMIC_RELEASE);
+    wait_wake(&mutex->waiters, 1);
+}
+
+// --- Time, threads, processes, signals ---
+
+u64 clock_monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return timespec_to_ns(&now);
+}
+u64 clock_realtime(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return timespec_to_ns(&now);
+}
+
+static void *timer_thread(void *argument) {
+    struct timer *timer = argument;
+    while (timer->pending) {
+        sched_yield();
+        if (timer->pending && clock_monotonic() >= timer->deadline) {
+            timer->pending = false;
+            timer->function(timer);
+        }
+    }
+    return NULL;
+}
+void timer_set(struct timer *timer, u64 deadline) {
+    timer->deadline = deadline;
+    if (timer->pending)
+        return;
+    timer->pending = true;
+    pthread_t thread;
+    pthread_create(&thread, NULL, timer_thread, timer);
+    pthread_detach(thread);
+}
+bool timer_cancel(struct timer *timer) {
+    bool pending = timer->pending;
+    timer->pending = false;
+    return pending;
+}
+
+struct start {
+    void (*function)(void *);
+    void *argument;
+};
+static void *run_thread(void *argument) {
+    struct start start = *(struct start *)argument;
+    free(argument);
+    start.function(start.argument);
+    return NULL;
+}
+struct thread *thread_start(const char *name, void (*function)(void *), void *argument) {
+    struct start *start = malloc(sizeof(*start));
+    *start = (struct start){function, argument};
+    pthread_t thread;
+    (void)name;
+    pthread_create(&thread, NULL, run_thread, start);
+    pthread_detach(thread);
+    return current_thread();
+}
+
+struct process shim_process = {.pid = 2, .name = "/test"};
+int shim_signal;
+
+struct process *current_process(void) {
+    return &shim_process;
+}
+void process_signal(struct process *process, int signal) {
+    (void)process;
+    shim_signal = signal;
+}
+long sys_kill(int pid, int signal) {
+    (void)pid;
+    shim_signal = signal;
+    return 0;
+}
+void signal_mask_for_sleep(u64 mask) {
+    (void)mask;
+}
+void processes_each(void (*visit)(struct process *, void *), void *argument) {
+    visit(&shim_process, argument);
+}
+void threads_each(void (*visit)(struct thread *, void *), void *argument) {
+    visit(current_thread(), argument);
+}
+int thread_id(const struct thread *thread) {
+    (void)thread;
+    return 2;
+}
+
+// --- The console ---
+
+char shim_console[1 << 16];
+size_t shim_console_size;
+static void (*receiver)(u8 byte);
+
+void uart_write(const char *text, size_t size) {
+    for (size_t i = 0; i < size && shim_console_size < sizeof(shim_console); i++)
+        shim_console[shim_console_size++] = text[i];
+}
+void uart_set_receiver(void (*function)(u8 byte)) {
+    receiver = function;
+}
+void shim_type(const char *text) {
+    for (; *text != '\0'; text++)
+        receiver((u8)*text);
+}
+
+// --- Disks in memory ---
+
+static struct block_device disks[4];
+static size_t disk_count;
+unsigned long shim_requests;
+long shim_failing_sector = -1;
+
+static int disk_transfer(struct block_device *disk, enum block_operation operation, u64 sector,
+                         const struct segment *segments, size_t count) {
+    u8 *bytes = disk->driver;
+    shim_requests++;
+    for (size_t i = 0; i < count; i++) {
+        void *memory = PHYSICAL_TO_VIRTUAL(segments[i].physical);
+        ASSERT(segments[i].size % SECTOR_SIZE == 0 && segments[i].size > 0);
+        u64 end = sector + segments[i].size / SECTOR_SIZE;
+        if (shim_failing_sector >= (long)sector && shim_failing_sector < (long)end)
+            return -EIO;
+        if (operation == BLOCK_READ)
+            memcpy(memory, bytes + sector * SECTOR_SIZE, segments[i].size);
+        else
+            memcpy(bytes + sector * SECTOR_SIZE, memory, segments[i].size);
+        sector = end;
+    }
+    return 0;
+}
+int block_transfer(struct block_device *device, enum block_operation operation, u64 sector,
+                   const struct segment *segments, size_t count) {
+    u64 end = sector;
+    for (size_t i = 0; i < count; i++)
+        end += segments[i].size / SECTOR_SIZE;
+    if (end < sector || end > device->sectors)
+        return -EINVAL;
+    if (operation == BLOCK_WRITE && device->read_only)
+        return -EROFS;
+    return device->transfer(device, operation, sector, segments, count);
+}
+int block_read(struct block_device *device, u64 sector, void *buffer, size_t sectors) {
+    struct segment segment = {VIRTUAL_TO_PHYSICAL((uintptr_t)buffer), (u32)(sectors * SECTOR_SIZE)};
+    return block_transfer(device, BLOCK_READ, sector, &segment, 1);
+}
+int block_write(struct block_device *device, u64 sector, const void *buffer, size_t sectors) {
+    struct segment segment = {VIRTUAL_TO_PHYSICAL((uintptr_t)buffer), (u32)(sectors * SECTOR_SIZE)};
+    return block_transfer(device, BLOCK_WRITE, sector, &segment, 1);
+}
+struct block_device *block_find(const char *name) {
+    for (size_t i = 0; i < disk_count; i++)
+        if (strcmp(disks[i].name, name) == 0)
+            return &disks[i];
+    return NULL;
+}
+void block_each(void (*visit)(struct block_device *, void *), void *argument) {
+    for (size_t i = 0; i < disk_count; i++)
+        visit(&disks[i], argument);
+}
+void shim_disk(const char *name, void *bytes, size_t size) {
+    struct block_device *disk = &disks[disk_count++];
+    *disk = (struct block_device){.sectors = size / SECTOR_SIZE, .driver = bytes, .transfer = disk_transfer};
+    snprintf(disk->name, sizeof(disk->name), "%s", name);
+}
+void shim_disks_forget(void) {
+    disk_count = 0;
+}
+
+// --- The world ---
+
+void shim_start(size_t pages) {
+    if (arena == NULL) {
+        frame_count = pages;
+        frames = calloc(pages, sizeof(*frames));
+        arena = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ASAN_POISON_MEMORY_REGION(arena, pages * PAGE_SIZE);
+    }
+    shim_process.files = files_create();
+    files_boot(shim_process.files);
+}
