@@ -139,6 +139,16 @@ registers_restore:
     addq $16, %rsp
     iretq
 
+// void run_on_frame(struct registers *frame, void (*function)(struct registers *)): goes on below
+// the frame, on whatever stack it lies.
+    .globl run_on_frame
+    .type run_on_frame, @function
+run_on_frame:
+    movq %rdi, %rsp
+    xorl %ebp, %ebp
+    call *%rsi
+    ud2
+
 // void switch_stacks(u64 *save_rsp, u64 new_rsp): the heart of a context switch. Only what the
 // ABI calls callee-saved needs saving; the compiler has saved the rest around this call.
     .globl switch_stacks

@@ -91,6 +91,7 @@ void switch_stacks(u64 *save_rsp, u64 new_rsp);
 void thread_begin(void);
 void thread_free(struct thread *t);
 _Noreturn void registers_restore(struct registers *r);
+_Noreturn void run_on_frame(struct registers *frame, void (*function)(struct registers *));
 
 // threads/process.c
 extern struct process kernel_process;
@@ -109,5 +110,6 @@ struct spinlock *threads_list_lock(void);
 // threads/signal.c
 // On the way back to an application. `call` is the system call that was served, or -1.
 void signals_deliver(struct registers *r, i64 call);
+void signals_after_interrupt(const struct registers *r);
 void signal_send_thread(struct thread *t, int signal);
 bool signal_fault(struct registers *r, int signal, int code, u64 address); // false: no handler

@@ -36,6 +36,9 @@ long sys_sethostname(const char *name, size_t length) {
     return 0;
 }
 
+// As the kernel writes it; libc's structure has room behind that for ever.
+#define SYSINFO_SIZE 112
+
 static void count(struct process *p, void *argument) {
     (void)p;
     ++*(unsigned short *)argument;
@@ -50,7 +53,7 @@ long sys_sysinfo(struct sysinfo *out) {
     s.freeram = m.free;
     s.bufferram = m.cache;
     processes_each(count, &s.procs);
-    return user_write(out, &s, sizeof(s));
+    return user_write(out, &s, SYSINFO_SIZE);
 }
 
 static struct rlimit limits[RLIM_NLIMITS] = {

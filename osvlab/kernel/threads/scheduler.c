@@ -216,6 +216,5 @@ void scheduler_interrupt_exit(struct registers *r) {
         enqueue(c->thread);
         switch_thread();
     }
-    if (this_thread()->kernel_depth == 0)
-        signals_deliver(r, -1);
+    signals_after_interrupt(r);
 }

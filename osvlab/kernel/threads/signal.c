@@ -155,8 +155,7 @@ void signals_deliver(struct registers *r, i64 call) {
         process_exit(EXIT_BY_SIGNAL(SIGKILL));
     }
     int signal = next_signal(t);
-    // A frame pushed with interrupts off cannot fault stack pages in; the next way out will do.
-    if (signal && (read_flags() & RFLAGS_INTERRUPT)) {
+    if (signal) {
         t->kernel_depth++;
         run_handler(r, signal, call);
         t->kernel_depth--;
@@ -164,4 +163,24 @@ void signals_deliver(struct registers *r, i64 call) {
         t->blocked = t->saved_mask;
         t->restore_mask = false;
     }
+}
+
+static void deliver_and_return(struct registers *r) {
+    interrupts_on();
+    signals_deliver(r, -1);
+    interrupts_off();
+    registers_restore(r);
+}
+
+// Application code was interrupted. Its handler's frame may have to be faulted in, for which
+// interrupts must be on, but the interrupt stack serves the next interrupt: so move over to the
+// system call stack, which is empty.
+void signals_after_interrupt(const struct registers *r) {
+    struct thread *t = this_thread();
+
+    if (t->kernel_depth || t->process == &kernel_process || !signal_deliverable(t))
+        return;
+    struct registers *copy = (struct registers *)ALIGN_DOWN(stacks_syscall_top(t) - sizeof(*r), 16);
+    *copy = *r;
+    run_on_frame(copy, deliver_and_return);
 }

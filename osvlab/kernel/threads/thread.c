@@ -11,9 +11,12 @@
 #include "print.h"
 #include "scheduler.h"
 
+#define KERNEL_IDS 1000000
+
 static struct spinlock threads_lock = SPINLOCK("threads");
 static struct list all_threads = LIST(all_threads);
-static int next_id = 1;
+static int next_id = 1;                    // processes and their threads
+static int next_kernel_id = KERNEL_IDS;    // threads of the kernel itself
 
 struct thread *current_thread(void) {
     return this_thread();
@@ -33,9 +36,12 @@ const char *thread_name(const struct thread *thread) {
     return thread->name;
 }
 
-// Ids are shared by threads and processes: a process's number is its first thread's.
-static int take_id(void) {
-    return next_id++;
+// Ids are shared by threads and processes: a process's number is its first thread's. The
+// kernel's first thread is 1, so that the first application is 2, as in OSv.
+static int take_id(const struct process *process) {
+    bool kernel = process == &kernel_process && next_id > 1;
+
+    return kernel ? next_kernel_id++ : next_id++;
 }
 
 struct thread *thread_new(struct process *process, const char *name) {
@@ -51,7 +57,7 @@ struct thread *thread_new(struct process *process, const char *name) {
     strncpy(t->name, name, sizeof(t->name) - 1);
 
     u64 flags = spin_lock(&threads_lock);
-    t->id = take_id();
+    t->id = take_id(process);
     list_append(&process->threads, &t->sibling);
     list_append(&all_threads, &t->all_link);
     spin_unlock(&threads_lock, flags);
