@@ -55,7 +55,7 @@ static u16 reference_count;
 void clock_init_early(void) {
     boot_tsc = read_tsc();
     outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1); // gate on, speaker off
-    outb(PIT_COMMAND, 0xb4);                  // channel 2, low then high byte, mode 2 (rate generator)
+    outb(PIT_COMMAND, 0xb4); // channel 2, low then high byte, mode 2 (rate generator)
     outb(PIT_CHANNEL2, 0);
     outb(PIT_CHANNEL2, 0); // 65536: wraps after 55 ms
     reference_count = paired_read(&reference_tsc);

@@ -100,7 +100,8 @@ bool page_mapped(u64 address, u64 *physical, int *protection) {
         return false;
     u64 size = value & LARGE ? LARGE_PAGE_SIZE : PAGE_SIZE;
     if (physical)
-        *physical = (value & ADDRESS_MASK & ~(size - 1)) | (address & (size - 1) & ~(PAGE_SIZE - 1));
+        *physical =
+            (value & ADDRESS_MASK & ~(size - 1)) | (address & (size - 1) & ~(PAGE_SIZE - 1));
     if (protection)
         *protection = !(value & PRESENT) ? PROT_NONE
                                          : PROT_READ | (value & WRITABLE ? PROT_WRITE : 0) |
@@ -219,7 +220,8 @@ void paging_init(void) {
     map_kernel(kernel_start_address, text_start, NO_EXECUTE);
     map_kernel(text_start, text_end, 0);
     map_kernel((char *)ALIGN_UP((u64)text_end, PAGE_SIZE), constants_end, NO_EXECUTE);
-    map_kernel((char *)ALIGN_UP((u64)constants_end, PAGE_SIZE), kernel_end_address, WRITABLE | NO_EXECUTE);
+    map_kernel((char *)ALIGN_UP((u64)constants_end, PAGE_SIZE), kernel_end_address,
+               WRITABLE | NO_EXECUTE);
     __asm__ volatile("movq %0, %%cr3" : : "r"(VIRTUAL_TO_PHYSICAL(root)) : "memory");
 }
 
@@ -233,7 +235,8 @@ bool safe_read(void *to, u64 address, size_t size) {
         u64 top = (address + done) >> 47;
         int protection;
 
-        if ((top != 0 && top != 0x1ffff) || !page_mapped(address + done, NULL, &protection) || !protection)
+        if ((top != 0 && top != 0x1ffff) || !page_mapped(address + done, NULL, &protection) ||
+            !protection)
             return false;
         if (address + done >= DEVICE_BASE) // reading device registers has effects
             return false;

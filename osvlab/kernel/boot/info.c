@@ -44,7 +44,8 @@ static void add_range(const struct memory_map_entry *e) {
     end = usable ? ALIGN_DOWN(end, PAGE_SIZE) : ALIGN_UP(end, PAGE_SIZE);
     if (start == 0)
         start = PAGE_SIZE; // physical page 0 stays unused: its frame number means "none"
-    if (end <= start || (!usable && end - start > LARGEST_TABLE) || boot_memory_count == BOOT_RANGES)
+    if (end <= start || (!usable && end - start > LARGEST_TABLE) ||
+        boot_memory_count == BOOT_RANGES)
         return;
     boot_memory[boot_memory_count++] = (struct boot_range){start, end, usable};
 }

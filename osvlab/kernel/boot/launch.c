@@ -21,7 +21,8 @@ static void enter_runtime(void) {
 
 void runtime_launch(void) {
     struct thread *t = this_thread();
-    long stack = area_map(0, RUNTIME_STACK + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
+    long stack =
+        area_map(0, RUNTIME_STACK + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
 
     if (stack < 0 || area_protect((u64)stack + GUARD, RUNTIME_STACK, PROT_READ | PROT_WRITE) < 0)
         panic("not enough memory for the runtime's stack");

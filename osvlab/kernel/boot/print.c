@@ -42,7 +42,8 @@ static void put_text(struct output *o, const char *text, size_t length, const st
         put(o, ' ');
 }
 
-static void put_number(struct output *o, u64 value, unsigned base, bool negative, const struct field *f) {
+static void put_number(struct output *o, u64 value, unsigned base, bool negative,
+                       const struct field *f) {
     char digits[24];
     int n = sizeof(digits);
 

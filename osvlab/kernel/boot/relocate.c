@@ -41,7 +41,8 @@ void relocate_kernel(void) {
             *place = symbol ? symbol + (u64)rela[i].r_addend : 0;
             break;
         default:
-            panic("the kernel's own relocation %lu is of unknown type %lu", i, ELF64_R_TYPE(rela[i].r_info));
+            panic("the kernel's own relocation %lu is of unknown type %lu", i,
+                  ELF64_R_TYPE(rela[i].r_info));
         }
     }
 }

@@ -29,22 +29,22 @@ static void finish_boot(void *unused) {
 }
 
 void kernel_start(u32 start_info) {
-    clock_init_early();            // the reference starts counting now
-    relocate_kernel();             // before any pointer in data is used
-    cpu_init();                    // exceptions are reported from here on
-    uart_init();                   // and can be read
-    report_init();                 // and reach the host
-    boot_info_read(start_info);    // memory map, command line
+    clock_init_early();         // the reference starts counting now
+    relocate_kernel();          // before any pointer in data is used
+    cpu_init();                 // exceptions are reported from here on
+    uart_init();                // and can be read
+    report_init();              // and reach the host
+    boot_info_read(start_info); // memory map, command line
     boot_step("boot information");
-    paging_init();                 // W^X, linear map
-    pages_init();                  // page allocator: takes the rest of RAM
-    heap_init();                   // small objects
+    paging_init(); // W^X, linear map
+    pages_init();  // page allocator: takes the rest of RAM
+    heap_init();   // small objects
     boot_step("memory");
-    apic_init();                   // interrupt controllers
+    apic_init(); // interrupt controllers
     clock_note_apic_start();
-    scheduler_init();              // this becomes the idle thread
+    scheduler_init(); // this becomes the idle thread
     processes_init();
-    clock_init();                  // needs some time to have passed
+    clock_init(); // needs some time to have passed
     boot_step("clock and threads");
     if (!thread_start("boot", finish_boot, NULL))
         panic("not enough memory for a first thread");

@@ -64,5 +64,6 @@ void core_booted(void) {
     memory_statistics(&memory);
     for (size_t i = 0; i < step_count; i++)
         report("{\"event\":\"boot\",\"step\":\"%s\",\"us\":%lu}", steps[i].name, microseconds(i));
-    report("{\"event\":\"booted\",\"us\":%lu,\"free\":%lu,\"total\":%lu}", total, memory.free, memory.total);
+    report("{\"event\":\"booted\",\"us\":%lu,\"free\":%lu,\"total\":%lu}", total, memory.free,
+           memory.total);
 }

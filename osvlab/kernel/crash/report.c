@@ -149,7 +149,7 @@ _Noreturn void crash(const struct registers *r, const char *what) {
         stage = STAGE_UNWIND;
     }
     if (stage == STAGE_UNWIND) {
-        backtrace(&registers, frames, ARRAY_SIZE(frames), &frame_count);
+        unwind_stack(&registers, frames, ARRAY_SIZE(frames), &frame_count);
         stage = STAGE_NAMES;
     }
     if (stage == STAGE_NAMES || stage == STAGE_BARE)

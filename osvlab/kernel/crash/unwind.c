@@ -10,7 +10,6 @@
 // Invariant: every step moves to another frame, and there are at most as many as there is
 // room for, so a damaged stack cannot make this loop.
 
-#define _GNU_SOURCE // names of the registers in <sys/ucontext.h>
 #include <elf.h>
 #include <string.h>
 #include <sys/ucontext.h>
@@ -207,7 +206,7 @@ static bool step(struct cursor *c) {
     return step_guess(c, known && here.name ? lookup - here.offset : 0);
 }
 
-void backtrace(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count) {
+void unwind_stack(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count) {
     struct cursor c;
 
     cursor_set(&c, r);

@@ -55,6 +55,19 @@ int file_create(struct vnode *vnode, unsigned flags, struct file **out) {
     return 0;
 }
 
+// An open file of its own vnode: an eventfd and its like. On an error `data` stays the caller's.
+int file_anonymous(const char *name, const struct file_operations *operations, void *data, unsigned flags,
+                   struct file **out) {
+    struct vnode *vnode = vnode_anonymous(name, 0600, operations);
+    if (vnode == NULL)
+        return -ENOMEM;
+    int status = file_create(vnode, flags, out);
+    vnode_put(vnode);
+    if (status == 0)
+        (*out)->data = data;
+    return status;
+}
+
 void file_get(struct file *file) {
     __atomic_add_fetch(&file->references, 1, __ATOMIC_RELAXED);
 }

@@ -199,6 +199,8 @@ struct file {
 };
 
 int file_create(struct vnode *vnode, unsigned flags, struct file **out); // takes its own reference
+int file_anonymous(const char *name, const struct file_operations *operations, void *data, unsigned flags,
+                   struct file **out);
 void file_get(struct file *file);
 long file_read(struct file *file, void *buffer, size_t size);  // at its position
 long file_write(struct file *file, const void *buffer, size_t size);

@@ -107,18 +107,24 @@ static inline u64 read_flags(void) {
     __asm__ volatile("pushfq; popq %0" : "=r"(flags));
     return flags;
 }
-static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
-static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
-static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }
+static inline void interrupts_off(void) {
+    __asm__ volatile("cli" : : : "memory");
+}
+static inline void interrupts_on(void) {
+    __asm__ volatile("sti" : : : "memory");
+}
+static inline void wait_for_interrupt(void) {
+    __asm__ volatile("sti; hlt" : : : "memory");
+}
 
 // arch/cpu.c
-void cpu_init(void);           // descriptor tables, FPU, SYSCALL
+void cpu_init(void); // descriptor tables, FPU, SYSCALL
 void cpu_use_stacks(u64 interrupt_top, u64 exception_top);
-u64 thread_pointer(void);      // the FS base
+u64 thread_pointer(void); // the FS base
 void thread_pointer_set(u64 base);
-extern size_t fpu_area_size;   // of the save area, multiple of 64
+extern size_t fpu_area_size; // of the save area, multiple of 64
 extern bool cpu_has_rdrand;
-void fpu_save(void *area);     // area is 64-byte aligned
+void fpu_save(void *area); // area is 64-byte aligned
 void fpu_restore(const void *area);
 void fpu_area_init(void *area);
 
@@ -126,15 +132,15 @@ void fpu_area_init(void *area);
 void paging_init(void);
 int page_map(u64 address, u64 physical, int protection); // replaces what is there. -ENOMEM
 bool page_mapped(u64 address, u64 *physical, int *protection);
-u64 page_unmap(u64 address);                             // physical address that was there, or 0
-void page_tables_trim(u64 start, u64 end);               // frees tables that became empty
-bool safe_read(void *to, u64 address, size_t size);      // never faults
+u64 page_unmap(u64 address);                        // physical address that was there, or 0
+void page_tables_trim(u64 start, u64 end);          // frees tables that became empty
+bool safe_read(void *to, u64 address, size_t size); // never faults
 void kernel_range(u64 *start, u64 *end);
 bool in_kernel_image(u64 address);
 bool in_core_text(u64 address);
 
-void page_protect(u64 address, int protection);           // of a page that is mapped
-u64 page_next_mapped(u64 start, u64 end);                // first mapped page at or after, or `end`
+void page_protect(u64 address, int protection); // of a page that is mapped
+u64 page_next_mapped(u64 start, u64 end);       // first mapped page at or after, or `end`
 
 // arch/apic.c
 void apic_init(void);
@@ -145,7 +151,7 @@ void apic_acknowledge(void);
 // arch/clock.c
 void clock_init_early(void); // starts the reference
 void clock_note_apic_start(void);
-void clock_init(void);       // finishes calibration
+void clock_init(void); // finishes calibration
 u64 tsc_to_ns(u64 tsc_delta);
 extern u64 boot_tsc;
 

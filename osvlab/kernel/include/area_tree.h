@@ -4,12 +4,12 @@
 #include "area.h"
 
 struct area {
-    u64 start, end;      // page aligned, [start, end)
-    int protection;      // PROT_*
-    int flags;           // MAP_*
-    struct vnode *file;  // NULL: anonymous
-    u64 offset;          // of `start` in the file, bytes
-    int owner;           // pid whose exit removes it; 0: nobody's
+    u64 start, end;     // page aligned, [start, end)
+    int protection;     // PROT_*
+    int flags;          // MAP_*
+    struct vnode *file; // NULL: anonymous
+    u64 offset;         // of `start` in the file, bytes
+    int owner;          // pid whose exit removes it; 0: nobody's
     struct area *left, *right;
     u32 priority;
 };

@@ -23,7 +23,8 @@ struct block_device {
     struct block_device *parent; // NULL for a whole disk
     void *driver;
     // Sleeps until done. 0 or -EIO.
-    int (*transfer)(struct block_device *, enum block_operation, u64 sector, const struct segment *, size_t count);
+    int (*transfer)(struct block_device *, enum block_operation, u64 sector, const struct segment *,
+                    size_t count);
 };
 
 // Announces a disk and its MBR partitions (OSv's rules: osv device.cc; slot i becomes NAME.i).

@@ -26,7 +26,7 @@ struct frame {
 
 // Adds the frames of the stack that `r` was running on to `frames`, innermost first, and
 // keeps *count current all the time, so that a fault on the way leaves a usable part.
-void backtrace(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count);
+void unwind_stack(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count);
 
 // Whose code is this, in the kernel or the application? False if nobody's. For an address of
 // FRAME_CALL kind give address - 1, since a call may be the last instruction of its function.

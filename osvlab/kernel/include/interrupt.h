@@ -15,9 +15,15 @@ void interrupt_route(unsigned gsi, int vector, bool level_triggered, bool active
 u64 msi_address(void);
 u32 msi_data(int vector);
 
-static inline void outb(u16 port, u8 value) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
-static inline void outw(u16 port, u16 value) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
-static inline void outl(u16 port, u32 value) { __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port)); }
+static inline void outb(u16 port, u8 value) {
+    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+static inline void outw(u16 port, u16 value) {
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+static inline void outl(u16 port, u32 value) {
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
 static inline u8 inb(u16 port) {
     u8 value;
     __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));

@@ -47,15 +47,13 @@ static inline void list_remove(struct list *item) {
 #define LIST_FIRST(head, type, member) \
     (list_empty(head) ? NULL : CONTAINER_OF((head)->next, type, member))
 
-#define LIST_EACH(head, item, type, member)                        \
-    for (type *item = CONTAINER_OF((head)->next, type, member);    \
-         &item->member != (head);                                  \
+#define LIST_EACH(head, item, type, member)                                              \
+    for (type *item = CONTAINER_OF((head)->next, type, member); &item->member != (head); \
          item = CONTAINER_OF(item->member.next, type, member))
 
 // The same, but the body may remove `item`.
-#define LIST_EACH_SAFE(head, item, type, member)                             \
-    for (type *item = CONTAINER_OF((head)->next, type, member),              \
-              *item##_next = CONTAINER_OF(item->member.next, type, member);  \
-         &item->member != (head);                                            \
-         item = item##_next,                                                 \
-              item##_next = CONTAINER_OF(item->member.next, type, member))
+#define LIST_EACH_SAFE(head, item, type, member)                            \
+    for (type *item = CONTAINER_OF((head)->next, type, member),             \
+              *item##_next = CONTAINER_OF(item->member.next, type, member); \
+         &item->member != (head);                                           \
+         item = item##_next, item##_next = CONTAINER_OF(item->member.next, type, member))

@@ -53,22 +53,22 @@ int wait_wake(struct wait_queue *queue, int count);
 #define wait_wake_all(queue) wait_wake(queue, INT32_MAX)
 
 // Sleeps until `condition` holds. The value is 0, -EINTR or -ETIMEDOUT.
-#define WAIT_FOR(queue, condition, deadline, interruptible)             \
-    ({                                                                  \
-        struct waiter waiter_ = {0};                                    \
-        int status_ = 0;                                                \
-        for (;;) {                                                      \
-            wait_prepare(queue, &waiter_);                              \
-            if (condition)                                              \
-                break;                                                  \
-            status_ = wait_sleep(deadline, interruptible);              \
-            if (status_ < 0) {                                          \
-                status_ = (condition) ? 0 : status_;                    \
-                break;                                                  \
-            }                                                           \
-        }                                                               \
-        wait_finish(queue, &waiter_);                                   \
-        status_;                                                        \
+#define WAIT_FOR(queue, condition, deadline, interruptible) \
+    ({                                                      \
+        struct waiter waiter_ = {0};                        \
+        int status_ = 0;                                    \
+        for (;;) {                                          \
+            wait_prepare(queue, &waiter_);                  \
+            if (condition)                                  \
+                break;                                      \
+            status_ = wait_sleep(deadline, interruptible);  \
+            if (status_ < 0) {                              \
+                status_ = (condition) ? 0 : status_;        \
+                break;                                      \
+            }                                               \
+        }                                                   \
+        wait_finish(queue, &waiter_);                       \
+        status_;                                            \
     })
 
 struct mutex {

@@ -11,13 +11,13 @@
 #define LINEAR_BASE 0x400000000000UL
 
 #define PHYSICAL_TO_VIRTUAL(p) ((void *)((u64)(p) + LINEAR_BASE))
-#define VIRTUAL_TO_PHYSICAL(v) ((u64)(v)-LINEAR_BASE)
+#define VIRTUAL_TO_PHYSICAL(v) ((u64)(v) - LINEAR_BASE)
 
 // One page frame. Free frames are on the allocator's lists; others count their users.
 struct page {
-    struct list link;         // for whoever owns the page (allocator, page cache)
-    volatile u32 references;  // 0 = free
-    u16 order;                // of a free block: it has 2^order frames
+    struct list link;        // for whoever owns the page (allocator, page cache)
+    volatile u32 references; // 0 = free
+    u16 order;               // of a free block: it has 2^order frames
     u16 flags;
 };
 

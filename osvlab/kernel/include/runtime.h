@@ -12,24 +12,24 @@ _Noreturn void runtime_main(const char *command_line);
 // Core -> runtime, also during a crash: whose code is this? Must not lock, allocate or sleep.
 // Fills what is known and returns true if the address lies in a loaded object.
 struct symbol {
-    const char *object; // guest path, e.g. "/hello"
-    const char *name;   // symbol, or NULL
-    u64 offset;         // of the address from the symbol, or from the object's base
-    u64 base;           // load address of the object
+    const char *object;          // guest path, e.g. "/hello"
+    const char *name;            // symbol, or NULL
+    u64 offset;                  // of the address from the symbol, or from the object's base
+    u64 base;                    // load address of the object
     const void *eh_frame_header; // PT_GNU_EH_FRAME of the object, or NULL
 };
 bool runtime_symbolize(u64 address, struct symbol *out);
 
 // Runtime -> core, beyond Linux's system calls. 0 or -errno.
-int core_mount_root(const char *type, bool pivot);       // "rofs", "ramfs", "zfs"...; NULL = discover
+int core_mount_root(const char *type, bool pivot); // "rofs", "ramfs", "zfs"...; NULL = discover
 int core_mount(const char *type, const char *device, const char *path);
 void core_set_verbose(bool on);
-int core_set_console(const char *name);                  // "serial", "vga", "all"
+int core_set_console(const char *name); // "serial", "vga", "all"
 void core_power_off_on_abort(bool on);
 void core_bootchart(bool on);
-void core_booted(void);                                  // prints "Booted up in ... ms" or the chart
+void core_booted(void); // prints "Booted up in ... ms" or the chart
 // Shows pages of the kernel image a second time, at an address mmap has given. Never writable.
 int core_share(u64 kernel_address, size_t size, u64 address, int protection);
 void core_report_started(int pid, const char *command);
 void core_report_ended(int pid, int status);
-_Noreturn void core_shutdown(int status);                // unmount, report exited(status), power off
+_Noreturn void core_shutdown(int status); // unmount, report exited(status), power off

@@ -22,52 +22,52 @@ struct k_sigaction { // as rt_sigaction passes it
 #define SIGNALS 64
 
 struct thread {
-    u64 rsp;               // saved by switch_stacks while not running
-    struct list run_link;  // on the run queue, or to itself
-    struct list sibling;   // in process->threads
+    u64 rsp;              // saved by switch_stacks while not running
+    struct list run_link; // on the run queue, or to itself
+    struct list sibling;  // in process->threads
     struct list all_link;
     struct process *process;
     int id;
     enum thread_state state;
     bool on_queue;
-    bool woken;            // a wake-up came since the thread last prepared to sleep
+    bool woken; // a wake-up came since the thread last prepared to sleep
     bool interruptible;
-    int kernel_depth;      // >0 while in a system call or exception; 0 = application code
+    int kernel_depth; // >0 while in a system call or exception; 0 = application code
     char name[16];
 
-    u64 stacks;            // base of the guarded stacks, see threads/stacks.c
-    void *fpu;             // saved floating-point registers
+    u64 stacks; // base of the guarded stacks, see threads/stacks.c
+    void *fpu;  // saved floating-point registers
     u64 fs_base;
 
-    u64 blocked, pending;  // signal masks, bit n-1 = signal n
-    siginfo_t fault_info;  // of the pending synchronous signal
-    u64 fault_mask;        // which signals are synchronous and pending
-    u64 saved_mask;        // for sigsuspend, ppoll...
+    u64 blocked, pending; // signal masks, bit n-1 = signal n
+    siginfo_t fault_info; // of the pending synchronous signal
+    u64 fault_mask;       // which signals are synchronous and pending
+    u64 saved_mask;       // for sigsuspend, ppoll...
     bool restore_mask;
     stack_t alternate;
-    bool killed;           // has to die at the next safe point
-    bool restore_all;      // leave the system call through registers_restore
+    bool killed;      // has to die at the next safe point
+    bool restore_all; // leave the system call through registers_restore
 
     struct timer sleep_timer;
     bool timed_out;
-    u32 *clear_tid;        // CLONE_CHILD_CLEARTID
+    u32 *clear_tid; // CLONE_CHILD_CLEARTID
     u64 cpu_time, run_since;
-    int exception_depth;   // exceptions being served on this thread's exception stack
+    int exception_depth;     // exceptions being served on this thread's exception stack
     struct registers *frame; // of the system call being served
-    u64 robust_list;       // head given to set_robust_list
+    u64 robust_list;         // head given to set_robust_list
 };
 
 extern struct spinlock scheduler_lock;
 
 void scheduler_init(void);
-void scheduler_idle(void);            // the boot thread ends here, as the idle thread
-void scheduler_tick(void);           // from the timer interrupt
+void scheduler_idle(void); // the boot thread ends here, as the idle thread
+void scheduler_tick(void); // from the timer interrupt
 void scheduler_interrupt_exit(struct registers *r);
-void scheduler_start(struct thread *t);      // puts a new thread on the run queue
+void scheduler_start(struct thread *t); // puts a new thread on the run queue
 void scheduler_wake(struct thread *t, bool for_signal);
 void scheduler_yield(void);
-void scheduler_bury(void);                   // frees threads that have left for good
-_Noreturn void scheduler_leave(void);        // the current thread is dead
+void scheduler_bury(void);            // frees threads that have left for good
+_Noreturn void scheduler_leave(void); // the current thread is dead
 bool signal_deliverable(struct thread *t);
 void timers_init(void);
 u64 timers_next(void);

@@ -29,7 +29,8 @@ long sys_set_tid_address(u32 *address);
 long sys_set_robust_list(u64 head, size_t size);
 long sys_get_robust_list(int tid, u64 *head, size_t *size);
 long sys_arch_prctl(int code, u64 address);
-long sys_futex(u32 *address, int operation, u32 value, const struct timespec *timeout, u32 *address2, u32 value3);
+long sys_futex(u32 *address, int operation, u32 value, const struct timespec *timeout,
+               u32 *address2, u32 value3);
 long sys_sched_yield(void);
 long sys_sched_getaffinity(int tid, size_t size, u64 *mask);
 long sys_sched_setaffinity(int tid, size_t size, const u64 *mask);
@@ -53,8 +54,8 @@ long sys_msync(u64 address, size_t size, int flags);
 long sys_brk(u64 address);
 
 // What other parts ask.
-u64 process_time(void);           // processor time of the current process, nanoseconds
-u64 limit_of_open_files(void);    // RLIMIT_NOFILE
+u64 process_time(void);               // processor time of the current process, nanoseconds
+u64 limit_of_open_files(void);        // RLIMIT_NOFILE
 void signal_mask_for_sleep(u64 mask); // ppoll, pselect, epoll_pwait: put back after the handler
 
 // syscalls/time.c
@@ -65,7 +66,8 @@ long sys_gettimeofday(i64 *out, void *zone);
 long sys_time(i64 *out);
 long sys_times(struct tms *out);
 long sys_nanosleep(const struct timespec *length, struct timespec *rest);
-long sys_clock_nanosleep(int clock, int flags, const struct timespec *length, struct timespec *rest);
+long sys_clock_nanosleep(int clock, int flags, const struct timespec *length,
+                         struct timespec *rest);
 long sys_alarm(unsigned seconds);
 long sys_setitimer(int which, const struct itimerval *new, struct itimerval *old);
 long sys_getitimer(int which, struct itimerval *out);
@@ -76,11 +78,13 @@ long sys_timer_getoverrun(int id);
 long sys_timer_delete(int id);
 
 // syscalls/signals.c
-long sys_rt_sigaction(int signal, const struct k_sigaction *new, struct k_sigaction *old, size_t size);
+long sys_rt_sigaction(int signal, const struct k_sigaction *new, struct k_sigaction *old,
+                      size_t size);
 long sys_rt_sigprocmask(int how, const u64 *new, u64 *old, size_t size);
 long sys_rt_sigpending(u64 *out, size_t size);
 long sys_rt_sigsuspend(const u64 *mask, size_t size);
-long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout, size_t size);
+long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout,
+                         size_t size);
 long sys_rt_sigqueueinfo(int pid, int signal, const siginfo_t *info);
 long sys_rt_sigreturn(void);
 long sys_sigaltstack(const stack_t *new, stack_t *old);
@@ -99,7 +103,7 @@ long sys_getrusage(int who, struct rusage *out);
 long sys_sethostname(const char *name, size_t length);
 long sys_reboot(int magic1, int magic2, int command, void *argument);
 long sys_syslog(int type, char *buffer, int length);
-long sys_zero(void);         // root's ids, and calls that have nothing to do here
+long sys_zero(void); // root's ids, and calls that have nothing to do here
 long sys_getresid(u32 *real, u32 *effective, u32 *saved);
 long sys_getgroups(int size, u32 *list);
 long sys_getsid(int pid);

@@ -11,23 +11,23 @@
 #include "list.h"
 #include "lock.h"
 
-struct files;   // a table of file descriptors (files.h)
+struct files; // a table of file descriptors (files.h)
 struct vnode;
 
 struct process {
-    struct list link;       // all processes
-    struct list threads;    // of struct thread.sibling
+    struct list link;    // all processes
+    struct list threads; // of struct thread.sibling
     int pid;
     struct process *parent;
-    struct files *files;    // descriptor table, current directory, umask
-    char name[64];          // path of the program, for messages
+    struct files *files; // descriptor table, current directory, umask
+    char name[64];       // path of the program, for messages
     struct k_sigaction *actions;
     struct spinlock lock;
-    int exit_status;        // as wait4 reports it
+    int exit_status; // as wait4 reports it
     bool exiting;
-    bool dead;              // all threads are gone; wait4 can collect it
+    bool dead;                  // all threads are gone; wait4 can collect it
     struct wait_queue children; // wait4 sleeps here
-    bool executed;          // a vfork child that no longer needs its parent's stack
+    bool executed;              // a vfork child that no longer needs its parent's stack
     u64 brk_start, brk_end;
 };
 

@@ -28,7 +28,8 @@ bool area_range_valid(u64 address, u64 size) {
     u64 kernel_start, kernel_end;
 
     kernel_range(&kernel_start, &kernel_end);
-    return size && address + size > address && address >= LOWEST_ADDRESS && address + size <= LINEAR_BASE &&
+    return size && address + size > address && address >= LOWEST_ADDRESS &&
+           address + size <= LINEAR_BASE &&
            (address + size <= kernel_start || address >= kernel_end);
 }
 
@@ -97,7 +98,8 @@ static int unmap_locked(u64 start, u64 end) {
 static u64 find_gap(u64 from, u64 to, u64 size) {
     u64 address = from;
 
-    for (struct area *a = area_tree_after(address); a && address + size > a->start; a = area_tree_after(address))
+    for (struct area *a = area_tree_after(address); a && address + size > a->start;
+         a = area_tree_after(address))
         address = a->end;
     return address + size <= to ? address : 0;
 }
@@ -145,7 +147,8 @@ static long map_locked(struct area *wanted, u64 size) {
         int status = unmap_locked(address, address + size);
         if (status)
             return status;
-    } else if (!address || !area_range_valid(address, size) || find_gap(address, address + size, size) != address) {
+    } else if (!address || !area_range_valid(address, size) ||
+               find_gap(address, address + size, size) != address) {
         address = choose_address(size, flags); // the hint was empty or taken
         if (!address)
             return -ENOMEM;
@@ -157,7 +160,8 @@ static long map_locked(struct area *wanted, u64 size) {
     return status ? status : (long)address;
 }
 
-long area_map_owned(u64 address, size_t size, int protection, int flags, struct vnode *file, u64 offset, int owner) {
+long area_map_owned(u64 address, size_t size, int protection, int flags, struct vnode *file,
+                    u64 offset, int owner) {
     struct area wanted = {
         .start = ALIGN_DOWN(address, PAGE_SIZE),
         .protection = protection,
@@ -201,7 +205,8 @@ int area_page_protection(const struct area *a, struct page *page) {
 }
 
 static void protect_pages(const struct area *a, int protection) {
-    for (u64 p = page_next_mapped(a->start, a->end); p < a->end; p = page_next_mapped(p + PAGE_SIZE, a->end)) {
+    for (u64 p = page_next_mapped(a->start, a->end); p < a->end;
+         p = page_next_mapped(p + PAGE_SIZE, a->end)) {
         u64 physical;
         page_mapped(p, &physical, NULL);
         struct page *page = page_of(PHYSICAL_TO_VIRTUAL(physical));
@@ -220,7 +225,8 @@ static int protect_locked(u64 start, u64 end, int protection) {
     status = status ? status : split_at(end);
     if (status)
         return status;
-    for (struct area *a = area_tree_after(start); a && a->start < end; a = area_tree_after(a->end)) {
+    for (struct area *a = area_tree_after(start); a && a->start < end;
+         a = area_tree_after(a->end)) {
         a->protection = protection;
         protect_pages(a, protection);
     }
@@ -269,8 +275,8 @@ void areas_each(void (*visit)(const struct area_description *, void *), void *ar
     mutex_lock(&areas_lock);
     for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
         struct area_description d = {
-            a->start, a->end, a->offset, a->protection, a->flags,
-            a->file ? vnode_path(a->file, path, sizeof(path)) : "",
+            a->start,      a->end,   a->offset,
+            a->protection, a->flags, a->file ? vnode_path(a->file, path, sizeof(path)) : "",
         };
         visit(&d, argument);
     }

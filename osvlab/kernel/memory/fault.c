@@ -32,7 +32,8 @@ static _Noreturn void out_of_memory(void) {
     struct memory_statistics s;
 
     memory_statistics(&s);
-    panic("out of memory: %lu KiB of RAM, %lu KiB free, %lu KiB in the kernel's heap; give the machine more",
+    panic("out of memory: %lu KiB of RAM, %lu KiB free, %lu KiB in the kernel's heap; give the "
+          "machine more",
           s.total >> 10, s.free >> 10, s.heap >> 10);
 }
 
@@ -123,10 +124,13 @@ static const char *what_is_there(u64 address, u64 error_code) {
 }
 
 void fault_describe(const struct registers *r, char *out, size_t size) {
-    const char *act = r->error_code & ERROR_FETCH ? "execution" : r->error_code & ERROR_WRITE ? "write" : "read";
+    const char *act = r->error_code & ERROR_FETCH   ? "execution"
+                      : r->error_code & ERROR_WRITE ? "write"
+                                                    : "read";
     struct thread *t = this_thread();
     bool near_stack = r->cr2 - (r->rsp - 65536) < 131072 && area_range_valid(r->cr2, 1);
 
-    format_string(out, size, "%s of %s 0x%lx in thread %s%s", act, what_is_there(r->cr2, r->error_code), r->cr2,
-                  t ? t->name : "(boot)", near_stack ? " (stack overflow?)" : "");
+    format_string(out, size, "%s of %s 0x%lx in thread %s%s", act,
+                  what_is_there(r->cr2, r->error_code), r->cr2, t ? t->name : "(boot)",
+                  near_stack ? " (stack overflow?)" : "");
 }

@@ -27,7 +27,8 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) == 64, "objects stay 16-byte aligned");
 
-static const u16 class_sizes[] = {16, 32, 48, 64, 96, 128, 192, 256, 336, 496, 672, 1008, 1344, 2016};
+static const u16 class_sizes[] = {16,  32,  48,  64,  96,   128,  192,
+                                  256, 336, 496, 672, 1008, 1344, 2016};
 static struct list partial[ARRAY_SIZE(class_sizes)];
 static struct spinlock heap_lock = SPINLOCK("heap");
 static u64 heap_bytes;
@@ -46,7 +47,8 @@ static struct slab *new_slab(unsigned class) {
 
     *slab = (struct slab){.magic = SLAB_MAGIC, .class = class};
     list_init(&slab->link);
-    for (char *object = (char *)(slab + 1); object + size <= (char *)slab + PAGE_SIZE; object += size) {
+    for (char *object = (char *)(slab + 1); object + size <= (char *)slab + PAGE_SIZE;
+         object += size) {
         *(void **)object = slab->free;
         slab->free = object;
     }
@@ -131,7 +133,8 @@ void kfree(void *object) {
 static size_t object_size(void *object) {
     struct slab *slab = header_of(object);
 
-    return slab->magic == SLAB_MAGIC ? class_sizes[slab->class] : slab->pages * PAGE_SIZE - sizeof(*slab);
+    return slab->magic == SLAB_MAGIC ? class_sizes[slab->class]
+                                     : slab->pages * PAGE_SIZE - sizeof(*slab);
 }
 
 void *krealloc(void *object, size_t size) {

@@ -9,7 +9,8 @@
 
 // Moves the pages, not their contents.
 static void move_pages(u64 from, u64 to, u64 size) {
-    for (u64 a = page_next_mapped(from, from + size); a < from + size; a = page_next_mapped(a + PAGE_SIZE, from + size)) {
+    for (u64 a = page_next_mapped(from, from + size); a < from + size;
+         a = page_next_mapped(a + PAGE_SIZE, from + size)) {
         int protection;
         page_mapped(a, NULL, &protection);
         page_map(to + (a - from), page_unmap(a), protection);

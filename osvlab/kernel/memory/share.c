@@ -11,7 +11,8 @@
 #include "runtime.h"
 
 int core_share(u64 kernel_address, size_t size, u64 address, int protection) {
-    if ((protection & PROT_WRITE) || !in_kernel_image(kernel_address) || !in_kernel_image(kernel_address + size - 1))
+    if ((protection & PROT_WRITE) || !in_kernel_image(kernel_address) ||
+        !in_kernel_image(kernel_address + size - 1))
         return -EINVAL;
     int status = area_protect(address, size, protection);
     for (u64 offset = 0; !status && offset < size; offset += PAGE_SIZE) {

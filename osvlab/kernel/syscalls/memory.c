@@ -23,7 +23,8 @@ static void populate(u64 address, size_t size) {
         user_read(&byte, (void *)a, 1);
 }
 
-static long map_file(u64 address, size_t size, int protection, int flags, int descriptor, u64 offset) {
+static long map_file(u64 address, size_t size, int protection, int flags, int descriptor,
+                     u64 offset) {
     struct file *file = file_of(descriptor);
     if (!file)
         return -EBADF;
@@ -32,7 +33,8 @@ static long map_file(u64 address, size_t size, int protection, int flags, int de
     if (!file_readable(file) || (writes_reach_file && !file_writable(file)))
         result = -EACCES;
     else
-        result = area_map_owned(address, size, protection, flags, file_vnode(file), offset, owner_of_call());
+        result = area_map_owned(address, size, protection, flags, file_vnode(file), offset,
+                                owner_of_call());
     file_put(file);
     return result;
 }

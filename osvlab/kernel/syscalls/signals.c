@@ -10,10 +10,12 @@
 #define MASK_SIZE 8
 #define UNBLOCKABLE ((1UL << (SIGKILL - 1)) | (1UL << (SIGSTOP - 1)))
 
-long sys_rt_sigaction(int signal, const struct k_sigaction *new, struct k_sigaction *old, size_t size) {
+long sys_rt_sigaction(int signal, const struct k_sigaction *new, struct k_sigaction *old,
+                      size_t size) {
     struct k_sigaction action;
 
-    if (signal < 1 || signal > SIGNALS || size != MASK_SIZE || (new && (signal == SIGKILL || signal == SIGSTOP)))
+    if (signal < 1 || signal > SIGNALS || size != MASK_SIZE ||
+        (new && (signal == SIGKILL || signal == SIGSTOP)))
         return -EINVAL;
     struct k_sigaction *current = &current_process()->actions[signal - 1];
     if (new && user_read(&action, new, sizeof(action)) < 0)
@@ -91,7 +93,8 @@ long sys_pause(void) {
     return sleep_for_signal();
 }
 
-long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout, size_t size) {
+long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout,
+                         size_t size) {
     static struct wait_queue nobody_wakes = WAIT_QUEUE(nobody_wakes, "sigtimedwait");
     struct thread *t = this_thread();
     struct timespec length;
@@ -99,7 +102,8 @@ long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec 
 
     if (size != MASK_SIZE)
         return -EINVAL;
-    if (user_read(&wanted, set, sizeof(wanted)) < 0 || (timeout && user_read(&length, timeout, sizeof(length)) < 0))
+    if (user_read(&wanted, set, sizeof(wanted)) < 0 ||
+        (timeout && user_read(&length, timeout, sizeof(length)) < 0))
         return -EFAULT;
     if (timeout)
         deadline = clock_monotonic() + timespec_to_ns(&length);

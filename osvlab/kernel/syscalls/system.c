@@ -18,7 +18,10 @@
 static char hostname[65] = "osv.local"; // as OSv calls itself
 
 long sys_uname(struct utsname *out) {
-    struct utsname u = {.sysname = "Linux", .release = "5.15.0-osvlab", .version = "#1 SMP osvlab kernel " OSVLAB_VERSION, .machine = "x86_64"};
+    struct utsname u = {.sysname = "Linux",
+                        .release = "5.15.0-osvlab",
+                        .version = "#1 SMP osvlab kernel " OSVLAB_VERSION,
+                        .machine = "x86_64"};
 
     memcpy(u.nodename, hostname, sizeof(hostname));
     strcpy(u.domainname, "(none)");
@@ -126,7 +129,8 @@ long sys_reboot(int magic1, int magic2, int command, void *argument) {
     (void)magic1;
     (void)magic2;
     (void)argument;
-    if ((unsigned)command == RB_POWER_OFF || (unsigned)command == RB_HALT_SYSTEM || command == RB_AUTOBOOT)
+    if ((unsigned)command == RB_POWER_OFF || (unsigned)command == RB_HALT_SYSTEM ||
+        command == RB_AUTOBOOT)
         core_shutdown(0);
     return -EINVAL;
 }

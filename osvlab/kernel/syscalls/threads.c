@@ -13,7 +13,14 @@
 #include "syscalls.h"
 #include "user.h"
 
-enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_REQUEUE = 3, FUTEX_CMP_REQUEUE = 4, FUTEX_WAIT_BITSET = 9, FUTEX_WAKE_BITSET = 10 };
+enum {
+    FUTEX_WAIT = 0,
+    FUTEX_WAKE = 1,
+    FUTEX_REQUEUE = 3,
+    FUTEX_CMP_REQUEUE = 4,
+    FUTEX_WAIT_BITSET = 9,
+    FUTEX_WAKE_BITSET = 10
+};
 #define FUTEX_CLOCK_REALTIME 256
 #define FUTEX_CMD_MASK 127
 
@@ -119,7 +126,8 @@ long sys_waitid(int type, int id, siginfo_t *info, int options, struct rusage *u
     (void)usage;
     if (found < 0)
         return found;
-    siginfo_t result = {.si_signo = found ? SIGCHLD : 0, .si_code = exited ? CLD_EXITED : CLD_KILLED};
+    siginfo_t result = {.si_signo = found ? SIGCHLD : 0,
+                        .si_code = exited ? CLD_EXITED : CLD_KILLED};
     result.si_pid = (int)found;
     result.si_status = exited ? value >> 8 : value & 0x7f;
     return info ? user_write(info, &result, sizeof(result)) : 0;
@@ -198,7 +206,8 @@ static int futex_deadline(int operation, const struct timespec *timeout, u64 *de
     return 0;
 }
 
-long sys_futex(u32 *address, int operation, u32 value, const struct timespec *timeout, u32 *address2, u32 value3) {
+long sys_futex(u32 *address, int operation, u32 value, const struct timespec *timeout,
+               u32 *address2, u32 value3) {
     u64 deadline;
     int status = futex_deadline(operation, timeout, &deadline);
 

@@ -118,13 +118,15 @@ static long sleep_until(u64 deadline, struct timespec *rest) {
     return status == -ETIMEDOUT ? 0 : status;
 }
 
-long sys_clock_nanosleep(int clock, int flags, const struct timespec *length, struct timespec *rest) {
+long sys_clock_nanosleep(int clock, int flags, const struct timespec *length,
+                         struct timespec *rest) {
     struct timespec t;
     u64 clock_now, now = clock_monotonic();
 
     if (user_read(&t, length, sizeof(t)) < 0)
         return -EFAULT;
-    if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= (long)SECOND || !read_clock(clock, &clock_now))
+    if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= (long)SECOND ||
+        !read_clock(clock, &clock_now))
         return -EINVAL;
     u64 wanted = timespec_to_ns(&t);
     if (!(flags & TIMER_ABSTIME))

@@ -61,7 +61,11 @@ static struct signal_timer *take_timer(int pid, int tid, int signal) {
             continue;
         timer_cancel(&s->timer);
         free = s;
-        *s = (struct signal_timer){.timer.function = timer_expired, .used = true, .pid = pid, .tid = tid, .signal = signal};
+        *s = (struct signal_timer){.timer.function = timer_expired,
+                                   .used = true,
+                                   .pid = pid,
+                                   .tid = tid,
+                                   .signal = signal};
     }
     spin_unlock(&signal_timers_lock, flags);
     return free;

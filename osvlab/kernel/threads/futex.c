@@ -160,7 +160,8 @@ static void release_robust(struct thread *t) {
     for (int i = 0; i < 2048 && entry != t->robust_list; i++) {
         u32 *word = (u32 *)(entry + head.offset), value;
         u64 next;
-        if (user_read(&next, (void *)entry, sizeof(next)) < 0 || user_read(&value, word, sizeof(value)) < 0)
+        if (user_read(&next, (void *)entry, sizeof(next)) < 0 ||
+            user_read(&value, word, sizeof(value)) < 0)
             return;
         if ((value & FUTEX_TID_MASK) == (u32)t->id) {
             value = (value & ~FUTEX_TID_MASK) | FUTEX_OWNER_DIED;

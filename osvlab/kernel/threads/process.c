@@ -167,7 +167,8 @@ int process_collect(int pid, int options, int *status) {
     if (options & WNOHANG)
         child = find_child(parent, pid);
     else
-        error = WAIT_FOR(&parent->children, !(child = find_child(parent, pid)) || child->dead, NEVER, true);
+        error = WAIT_FOR(&parent->children, !(child = find_child(parent, pid)) || child->dead,
+                         NEVER, true);
     if (error)
         return error;
     if (!child)
@@ -196,6 +197,6 @@ void processes_each(void (*visit)(struct process *, void *), void *argument) {
     u64 flags = spin_lock(&processes_lock);
 
     LIST_EACH(&processes, p, struct process, link)
-        visit(p, argument);
+    visit(p, argument);
     spin_unlock(&processes_lock, flags);
 }

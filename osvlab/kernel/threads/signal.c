@@ -14,12 +14,12 @@
 #include "signal_frame.h"
 #include "user.h"
 
-#define BIT(signal) (1UL << ((signal)-1))
+#define BIT(signal) (1UL << ((signal) - 1))
 #define IGNORED_BY_DEFAULT (BIT(SIGCHLD) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGCONT))
 #define STOPPING (BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU))
-#define CRASHING                                                                                        \
-    (BIT(SIGABRT) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS) | \
-     BIT(SIGQUIT) | BIT(SIGXCPU) | BIT(SIGXFSZ))
+#define CRASHING                                                                            \
+    (BIT(SIGABRT) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | \
+     BIT(SIGSYS) | BIT(SIGQUIT) | BIT(SIGXCPU) | BIT(SIGXFSZ))
 
 #define EXIT_BY_SIGNAL(signal) (signal)
 
@@ -116,8 +116,9 @@ static void die_by(struct registers *r, int signal) {
 static void run_handler(struct registers *r, int signal, i64 call) {
     struct thread *t = this_thread();
     struct k_sigaction action = *action_of(t->process, signal);
-    siginfo_t info = t->fault_mask & BIT(signal) ? t->fault_info
-                                                 : (siginfo_t){.si_signo = signal, .si_code = SI_USER};
+    siginfo_t info = t->fault_mask & BIT(signal)
+                         ? t->fault_info
+                         : (siginfo_t){.si_signo = signal, .si_code = SI_USER};
 
     t->pending &= ~BIT(signal);
     t->fault_mask &= ~BIT(signal);

@@ -31,9 +31,10 @@ struct signal_frame {
 };
 
 static void save_registers(struct kernel_context *c, const struct registers *r) {
-    const u64 values[] = {r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14,    r->r15,
-                          r->rdi, r->rsi, r->rbp, r->rbx, r->rdx, r->rax, r->rcx,    r->rsp,
-                          r->rip, r->rflags, r->cs, r->error_code, r->vector, 0, r->cr2};
+    const u64 values[] = {r->r8,  r->r9,         r->r10,    r->r11, r->r12, r->r13,
+                          r->r14, r->r15,        r->rdi,    r->rsi, r->rbp, r->rbx,
+                          r->rdx, r->rax,        r->rcx,    r->rsp, r->rip, r->rflags,
+                          r->cs,  r->error_code, r->vector, 0,      r->cr2};
 
     memcpy(c->registers, values, sizeof(values)); // the order of REG_R8... in <sys/ucontext.h>
 }
@@ -58,14 +59,16 @@ static void restore_registers(struct registers *r, const struct kernel_context *
     r->rcx = g[REG_RCX];
     r->rsp = g[REG_RSP];
     r->rip = g[REG_RIP];
-    r->rflags = (r->rflags & ~APPLICATION_FLAGS) | (g[REG_EFL] & APPLICATION_FLAGS) | RFLAGS_INTERRUPT;
+    r->rflags =
+        (r->rflags & ~APPLICATION_FLAGS) | (g[REG_EFL] & APPLICATION_FLAGS) | RFLAGS_INTERRUPT;
 }
 
 static bool on_alternate(const struct thread *t, u64 rsp) {
     return t->alternate.ss_size && rsp - (u64)t->alternate.ss_sp < t->alternate.ss_size;
 }
 
-static u64 frame_stack(const struct thread *t, const struct registers *r, const struct k_sigaction *action) {
+static u64 frame_stack(const struct thread *t, const struct registers *r,
+                       const struct k_sigaction *action) {
     bool usable = t->alternate.ss_size && !(t->alternate.ss_flags & SS_DISABLE);
 
     if ((action->flags & SA_ONSTACK) && usable && !on_alternate(t, r->rsp))
@@ -73,7 +76,8 @@ static u64 frame_stack(const struct thread *t, const struct registers *r, const 
     return r->rsp - RED_ZONE;
 }
 
-int signal_frame_push(struct registers *r, const struct k_sigaction *action, const siginfo_t *info, u64 mask) {
+int signal_frame_push(struct registers *r, const struct k_sigaction *action, const siginfo_t *info,
+                      u64 mask) {
     struct thread *t = this_thread();
     u64 stack = frame_stack(t, r, action);
     u64 fpu = ALIGN_DOWN(stack - fpu_area_size, 64);
@@ -86,7 +90,8 @@ int signal_frame_push(struct registers *r, const struct k_sigaction *action, con
     frame.context.mask = mask;
     save_registers(&frame.context, r);
     fpu_save(t->fpu); // the thread's own area is free while it runs
-    if (user_write((void *)fpu, t->fpu, fpu_area_size) < 0 || user_write((void *)place, &frame, sizeof(frame)) < 0)
+    if (user_write((void *)fpu, t->fpu, fpu_area_size) < 0 ||
+        user_write((void *)place, &frame, sizeof(frame)) < 0)
         return -EFAULT;
     r->rsp = place;
     r->rip = (u64)action->handler;

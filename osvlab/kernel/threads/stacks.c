@@ -20,7 +20,8 @@
 _Static_assert(SYSCALL_AT + SYSCALL_STACK_SIZE <= SLOT_SIZE, "a slot holds all three stacks");
 
 #define CACHED_SLOTS 8
-#define MAPPED_PAGES ((EXCEPTION_STACK_SIZE + INTERRUPT_STACK_SIZE + SYSCALL_STACK_SIZE) / PAGE_SIZE)
+#define MAPPED_PAGES \
+    ((EXCEPTION_STACK_SIZE + INTERRUPT_STACK_SIZE + SYSCALL_STACK_SIZE) / PAGE_SIZE)
 
 static struct spinlock stacks_lock = SPINLOCK("stacks");
 static u64 cached[CACHED_SLOTS];

@@ -15,8 +15,8 @@
 
 static struct spinlock threads_lock = SPINLOCK("threads");
 static struct list all_threads = LIST(all_threads);
-static int next_id = 1;                    // processes and their threads
-static int next_kernel_id = KERNEL_IDS;    // threads of the kernel itself
+static int next_id = 1;                 // processes and their threads
+static int next_kernel_id = KERNEL_IDS; // threads of the kernel itself
 
 struct thread *current_thread(void) {
     return this_thread();
@@ -131,7 +131,7 @@ void thread_yield(void) {
 void threads_each(void (*visit)(struct thread *, void *), void *argument) {
     u64 flags = spin_lock(&threads_lock);
     LIST_EACH(&all_threads, t, struct thread, all_link)
-        visit(t, argument);
+    visit(t, argument);
     spin_unlock(&threads_lock, flags);
 }
 

@@ -68,8 +68,8 @@ void mutex_init(struct mutex *mutex, const char *name) {
 static bool mutex_try(struct mutex *mutex) {
     struct thread *nobody = NULL;
 
-    return __atomic_compare_exchange_n(&mutex->owner, &nobody, this_thread(), false, __ATOMIC_ACQUIRE,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&mutex->owner, &nobody, this_thread(), false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 void mutex_lock(struct mutex *mutex) {

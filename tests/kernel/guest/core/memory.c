@@ -22,13 +22,15 @@ static void anonymous(void) {
     memset(p, 7, 1 << 20);
     CHECK(munmap(p + 8192, 4096) == 0); // a hole in the middle
     CHECK(p[4096] == 7 && p[12288] == 7);
-    char *again = mmap(p + 8192, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    char *again = mmap(p + 8192, 4096, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     CHECK(again == p + 8192 && again[0] == 0);
     CHECK(madvise(p, 4096, MADV_DONTNEED) == 0 && p[0] == 0 && p[4096] == 7);
     CHECK(munmap(p, 1 << 20) == 0);
 
     // Far more address space than memory: only what is touched costs.
-    char *huge = mmap(NULL, 1UL << 36, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *huge = mmap(NULL, 1UL << 36, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(huge != MAP_FAILED);
     huge[(1UL << 36) - 1] = 1;
     huge[1UL << 35] = 2;
@@ -91,7 +93,8 @@ static void files(void) {
 }
 
 static void errors(void) {
-    CHECK(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EINVAL);
+    CHECK(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+          errno == EINVAL);
     CHECK(munmap((void *)1, 4096) == -1 && errno == EINVAL);
     CHECK(mprotect((void *)0x500000000000, 4096, PROT_READ) == -1 && errno == ENOMEM);
     // Wild pointers given to system calls are errors, not crashes.

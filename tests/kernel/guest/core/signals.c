@@ -72,7 +72,8 @@ static void faults(void) {
     CHECK(guarded != MAP_FAILED);
     CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
     guarded[100] = 5; // the handler lets it happen, the instruction is run again
-    CHECK(got == SIGSEGV && got_address == guarded + 100 && got_code == SEGV_ACCERR && guarded[100] == 5);
+    CHECK(got == SIGSEGV && got_address == guarded + 100 && got_code == SEGV_ACCERR &&
+          guarded[100] == 5);
 
     action = (struct sigaction){.sa_handler = jump_back};
     CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
