@@ -8,7 +8,8 @@
 u64 read_number(struct reader *r, size_t size) {
     u64 value = 0;
 
-    if (r->bad || size > 8 || r->at > r->end || size > r->end - r->at || !safe_read(&value, r->at, size)) {
+    if (r->bad || size > 8 || r->at > r->end || size > r->end - r->at ||
+        !safe_read(&value, r->at, size)) {
         r->bad = true;
         return 0;
     }
@@ -46,7 +47,12 @@ i64 read_sleb(struct reader *r) {
     return (i64)read_leb(r, true);
 }
 
-enum { POINTER_OMITTED = 0xff, POINTER_INDIRECT = 0x80, POINTER_FROM_HERE = 0x10, POINTER_FROM_DATA = 0x30 };
+enum {
+    POINTER_OMITTED = 0xff,
+    POINTER_INDIRECT = 0x80,
+    POINTER_FROM_HERE = 0x10,
+    POINTER_FROM_DATA = 0x30
+};
 
 static u64 read_pointer_value(struct reader *r, u8 format) {
     switch (format) {
@@ -166,6 +172,8 @@ static void swap(struct evaluation *e) {
     push(e, b);
 }
 
+// clang-format off: the operations are tables, one line each.
+
 // Operations on the two topmost values; false if `op` is none of them.
 static bool binary(struct evaluation *e, u8 op) {
     u64 b = peek(e, 0), a = peek(e, 1), value;
@@ -226,6 +234,8 @@ static void operate(struct evaluation *e, u8 op) {
             code->bad = true;
     }
 }
+
+// clang-format on
 
 bool dwarf_evaluate(u64 address, const u64 *registers, const u64 *initial, u64 *result) {
     struct evaluation e = {.code = {address, address + 16, false}, .registers = registers};

@@ -37,7 +37,15 @@ u64 read_pointer(struct reader *r, u8 encoding, u64 data_base); // DW_EH_PE_*; 0
 
 // Where one register of the caller is to be found.
 struct rule {
-    enum { RULE_SAME, RULE_UNDEFINED, RULE_AT, RULE_IS, RULE_REGISTER, RULE_AT_EXPRESSION, RULE_IS_EXPRESSION } kind;
+    enum {
+        RULE_SAME,
+        RULE_UNDEFINED,
+        RULE_AT,
+        RULE_IS,
+        RULE_REGISTER,
+        RULE_AT_EXPRESSION,
+        RULE_IS_EXPRESSION
+    } kind;
     i64 value; // offset from the CFA, register number, or address of a sized expression
 };
 

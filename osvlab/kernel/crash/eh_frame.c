@@ -106,7 +106,8 @@ static bool read_function(u64 at, struct function *f) {
     u64 id_at;
     u32 distance;
 
-    if (!open_entry(at, &r, &id_at, &distance) || distance == 0 || !read_common(id_at - distance, &f->common))
+    if (!open_entry(at, &r, &id_at, &distance) || distance == 0 ||
+        !read_common(id_at - distance, &f->common))
         return false;
     f->start = read_pointer(&r, f->common.pointer_encoding, 0);
     f->size = read_pointer(&r, f->common.pointer_encoding & 0x0f, 0);
@@ -202,6 +203,8 @@ static void advance(struct machine *m, u64 delta) {
     m->location += delta * m->common->code_alignment;
 }
 
+// clang-format off: the instructions are a table, one line each.
+
 // One instruction of the program; its operands follow in m->code.
 static void execute(struct machine *m, u8 op) {
     struct reader *r = &m->code;
@@ -242,6 +245,8 @@ static void execute(struct machine *m, u8 op) {
     default: r->bad = true;
     }
 }
+
+// clang-format on
 
 // Runs a program until it would pass `address`.
 static bool run(struct machine *m, u64 start, u64 end, u64 address) {

@@ -9,7 +9,7 @@
 
 #include "crash.h"
 
-#define WINDOW 16384       // the largest frame in musl is that of printf("%Lf"), some 8 KiB
+#define WINDOW 16384 // the largest frame in musl is that of printf("%Lf"), some 8 KiB
 #define FRAME_LIMIT 65536
 #define LONGEST_CALL 7
 
@@ -75,8 +75,8 @@ bool call_site(u64 address, u64 *target) {
     u8 bytes[LONGEST_CALL];
     struct symbol symbol;
 
-    return safe_read(bytes, address - LONGEST_CALL, sizeof(bytes)) && decode_call(bytes, address, target) &&
-           symbolize(address - 1, &symbol);
+    return safe_read(bytes, address - LONGEST_CALL, sizeof(bytes)) &&
+           decode_call(bytes, address, target) && symbolize(address - 1, &symbol);
 }
 
 u64 guess_return(u64 stack, u64 function, u64 *address) {
@@ -104,7 +104,8 @@ static bool likely_frame_pointer(u64 value, u64 above) {
     u64 return_address, target;
 
     return value > above && value < above + FRAME_LIMIT && !(value & 7) &&
-           safe_read(&return_address, value + 8, sizeof(return_address)) && call_site(return_address, &target);
+           safe_read(&return_address, value + 8, sizeof(return_address)) &&
+           call_site(return_address, &target);
 }
 
 u64 guess_frame_pointer(u64 from, u64 to) {

@@ -70,7 +70,8 @@ static void say_what_happened(void) {
     char text[512];
 
     kprintf("\n%s\n[registers]\n", fault);
-    report_part("{\"event\":\"crashed\",\"thread\":\"%s\"", report_escape(text, sizeof(text), t ? t->name : "boot"));
+    report_part("{\"event\":\"crashed\",\"thread\":\"%s\"",
+                report_escape(text, sizeof(text), t ? t->name : "boot"));
     report_escape(text, sizeof(text), fault);
     report_part(",\"fault\":\"");
     for (const char *p = text; *p; p += strnlen(p, 200))
@@ -107,12 +108,15 @@ static void say_frame(const struct frame *f, const struct symbol *s) {
     kprintf("0x%016lx", f->address);
     if (s->name) {
         kprintf(" <%s+%lu>", printable(text, sizeof(text), s->name), offset);
-        report_part(",\"symbol\":\"%s\",\"offset\":%lu", report_escape(text, sizeof(text), s->name), offset);
+        report_part(",\"symbol\":\"%s\",\"offset\":%lu", report_escape(text, sizeof(text), s->name),
+                    offset);
     } else if (s->object) {
         kprintf(" <+0x%lx>", f->address - s->base);
         report_part(",\"offset\":%lu", f->address - s->base);
     } else {
-        kprintf(" <?""?""?>");
+        kprintf(" <?"
+                "?"
+                "?>");
     }
     if (s->object) {
         kprintf(" %s", printable(text, sizeof(text), s->object));
@@ -165,10 +169,11 @@ _Noreturn void panic(const char *format, ...) {
 
     // One point in this function, from which its callers can be found: the scratch
     // registers do not matter for that.
-    __asm__ volatile("leaq (%%rip), %%rax; movq %%rax, %0; movq %%rsp, %1; movq %%rbp, %2; movq %%rbx, %3"
-                     : "=m"(here.rip), "=m"(here.rsp), "=m"(here.rbp), "=m"(here.rbx)
-                     :
-                     : "rax");
+    __asm__ volatile(
+        "leaq (%%rip), %%rax; movq %%rax, %0; movq %%rsp, %1; movq %%rbp, %2; movq %%rbx, %3"
+        : "=m"(here.rip), "=m"(here.rsp), "=m"(here.rbp), "=m"(here.rbx)
+        :
+        : "rax");
     __asm__ volatile("movq %%r12, %0; movq %%r13, %1; movq %%r14, %2; movq %%r15, %3"
                      : "=m"(here.r12), "=m"(here.r13), "=m"(here.r14), "=m"(here.r15));
     here.rflags = read_flags();

@@ -27,8 +27,9 @@ struct cursor {
 extern const char kernel_start_address[];
 
 static void cursor_set(struct cursor *c, const struct registers *r) {
-    const u64 values[DWARF_REGISTERS] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8,
-                                         r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip};
+    const u64 values[DWARF_REGISTERS] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi,
+                                         r->rbp, r->rsp, r->r8,  r->r9,  r->r10, r->r11,
+                                         r->r12, r->r13, r->r14, r->r15, r->rip};
 
     memcpy(c->registers, values, sizeof(values));
     c->kind = FRAME_EXACT;
@@ -72,16 +73,31 @@ static bool step_entry(struct cursor *c, const struct symbol *here) {
 static bool step_signal(struct cursor *c) {
     struct symbol here;
     gregset_t g;
-    bool trampoline = c->kind != FRAME_EXACT && symbolize(c->registers[DWARF_RIP], &here) && here.offset == 0 &&
+    bool trampoline = c->kind != FRAME_EXACT && symbolize(c->registers[DWARF_RIP], &here) &&
+                      here.offset == 0 &&
                       (name_is(&here, "__restore_rt") || name_is(&here, "__restore"));
 
-    if (!trampoline || !safe_read(&g, c->registers[DWARF_RSP] + offsetof(ucontext_t, uc_mcontext), sizeof(g)))
+    if (!trampoline ||
+        !safe_read(&g, c->registers[DWARF_RSP] + offsetof(ucontext_t, uc_mcontext), sizeof(g)))
         return false;
     const struct registers saved = {
-        .rax = g[REG_RAX], .rbx = g[REG_RBX], .rcx = g[REG_RCX], .rdx = g[REG_RDX], .rsi = g[REG_RSI],
-        .rdi = g[REG_RDI], .rbp = g[REG_RBP], .rsp = g[REG_RSP], .r8 = g[REG_R8],   .r9 = g[REG_R9],
-        .r10 = g[REG_R10], .r11 = g[REG_R11], .r12 = g[REG_R12], .r13 = g[REG_R13], .r14 = g[REG_R14],
-        .r15 = g[REG_R15], .rip = g[REG_RIP],
+        .rax = g[REG_RAX],
+        .rbx = g[REG_RBX],
+        .rcx = g[REG_RCX],
+        .rdx = g[REG_RDX],
+        .rsi = g[REG_RSI],
+        .rdi = g[REG_RDI],
+        .rbp = g[REG_RBP],
+        .rsp = g[REG_RSP],
+        .r8 = g[REG_R8],
+        .r9 = g[REG_R9],
+        .r10 = g[REG_R10],
+        .r11 = g[REG_R11],
+        .r12 = g[REG_R12],
+        .r13 = g[REG_R13],
+        .r14 = g[REG_R14],
+        .r15 = g[REG_R15],
+        .rip = g[REG_RIP],
     };
     cursor_set(c, &saved);
     return true;
@@ -96,7 +112,8 @@ static bool find_cfa(const struct cursor *c, const struct frame_rules *rules, u6
     return true;
 }
 
-static bool apply_rule(const struct cursor *c, const struct rule *rule, u64 cfa, unsigned number, u64 *out) {
+static bool apply_rule(const struct cursor *c, const struct rule *rule, u64 cfa, unsigned number,
+                       u64 *out) {
     u64 address;
 
     switch (rule->kind) {
@@ -158,7 +175,8 @@ static bool step_frame_pointer(struct cursor *c) {
     u64 saved[2], target; // the caller's frame pointer, the return address
     u64 frame = c->registers[DWARF_RBP];
 
-    if (frame < c->registers[DWARF_RSP] || !safe_read(saved, frame, sizeof(saved)) || !call_site(saved[1], &target))
+    if (frame < c->registers[DWARF_RSP] || !safe_read(saved, frame, sizeof(saved)) ||
+        !call_site(saved[1], &target))
         return false;
     c->registers[DWARF_RBP] = saved[0];
     c->registers[DWARF_RSP] = frame + sizeof(saved);
@@ -192,7 +210,8 @@ static bool step(struct cursor *c) {
 
     if (step_signal(c) || step_entry(c, &here))
         return true;
-    u64 header = known && in_kernel_image(lookup) ? kernel_frame_header() : (u64)here.eh_frame_header;
+    u64 header =
+        known && in_kernel_image(lookup) ? kernel_frame_header() : (u64)here.eh_frame_header;
     switch (step_tables(c, lookup, header)) {
     case STEP_DONE:
         return true;
@@ -206,7 +225,8 @@ static bool step(struct cursor *c) {
     return step_guess(c, known && here.name ? lookup - here.offset : 0);
 }
 
-void unwind_stack(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count) {
+void unwind_stack(const struct registers *r, struct frame *frames, size_t size,
+                  volatile size_t *count) {
     struct cursor c;
 
     cursor_set(&c, r);

@@ -56,7 +56,8 @@ static bool read_physical(void *to, u64 physical, size_t size) {
 static bool is_root_pointer(u64 physical, struct root_pointer *root) {
     u8 sum = 0;
 
-    if (!read_physical(root, physical, sizeof(*root)) || memcmp(root->signature, "RSD PTR ", 8) != 0)
+    if (!read_physical(root, physical, sizeof(*root)) ||
+        memcmp(root->signature, "RSD PTR ", 8) != 0)
         return false;
     for (size_t i = 0; i < sizeof(*root); i++)
         sum += ((const u8 *)root)[i];
@@ -77,12 +78,13 @@ static bool find_fadt(struct fadt *fadt) {
     struct root_pointer root;
     struct table_header rsdt;
 
-    if (!find_root(&root) || !read_physical(&rsdt, root.rsdt, sizeof(rsdt)) || rsdt.length > LARGEST_TABLE)
+    if (!find_root(&root) || !read_physical(&rsdt, root.rsdt, sizeof(rsdt)) ||
+        rsdt.length > LARGEST_TABLE)
         return false;
     for (u32 at = sizeof(rsdt); at + 4 <= rsdt.length; at += 4) {
         u32 table;
-        if (read_physical(&table, root.rsdt + at, sizeof(table)) && read_physical(fadt, table, sizeof(*fadt)) &&
-            !memcmp(fadt->header.signature, "FACP", 4))
+        if (read_physical(&table, root.rsdt + at, sizeof(table)) &&
+            read_physical(fadt, table, sizeof(*fadt)) && !memcmp(fadt->header.signature, "FACP", 4))
             return true;
     }
     return false;

@@ -64,7 +64,12 @@ void report_part(const char *format, ...) {
 // How many bytes the UTF-8 sequence at `text` has, or 0 if it is none (RFC 3629).
 static size_t utf8_length(const u8 *text) {
     u8 first = text[0];
-    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    size_t size = first < 0x80   ? 1
+                  : first < 0xc2 ? 0
+                  : first < 0xe0 ? 2
+                  : first < 0xf0 ? 3
+                  : first < 0xf5 ? 4
+                                 : 0;
 
     for (size_t i = 1; i < size; i++) {
         if ((text[i] & 0xc0) != 0x80)

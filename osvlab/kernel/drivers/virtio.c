@@ -39,7 +39,8 @@ int virtio_negotiate(struct virtio_device *d, u64 wanted) {
     if (d->legacy)
         return 0;
     add_status(d, STATUS_FEATURES_OK);
-    bool agreed = (d->accepted & VIRTIO_VERSION_1) && (d->transport->status(d) & STATUS_FEATURES_OK);
+    bool agreed =
+        (d->accepted & VIRTIO_VERSION_1) && (d->transport->status(d) & STATUS_FEATURES_OK);
     return agreed ? 0 : -ENODEV;
 }
 
@@ -93,7 +94,8 @@ void virtio_found(struct virtio_device *d) {
     if (d->kind == VIRTIO_BLOCK)
         status = virtio_block_start(d);
     if (status < 0)
-        debug("virtio: no driver takes the device of kind %u at %s (%d)\n", d->kind, d->bus, status);
+        debug("virtio: no driver takes the device of kind %u at %s (%d)\n", d->kind, d->bus,
+              status);
 }
 
 void drivers_probe(void) {

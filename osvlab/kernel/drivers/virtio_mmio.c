@@ -193,7 +193,8 @@ void virtio_mmio_probe(void) {
         probe(&windows[i]);
 }
 
-// Reads a number like 4096, 0xfeb00000 or 512K at *p and moves *p behind it. False if there is none.
+// Reads a number like 4096, 0xfeb00000 or 512K at *p and moves *p behind it. False if there is
+// none.
 static bool parse_number(const char **p, u64 *value) {
     unsigned base = (*p)[0] == '0' && ((*p)[1] | 32) == 'x' ? 16 : 10;
     const char *first = *p += base == 16 ? 2 : 0;
@@ -221,9 +222,9 @@ static bool is_end(char c) {
 static const char *parse_item(const char *p, struct window *w) {
     u64 irq, unused;
 
-    if (!parse_number(&p, &w->size) || *p++ != '@' || !parse_number(&p, &w->address) || *p++ != ':' ||
-        !parse_number(&p, &irq) || w->size < SMALLEST_WINDOW || w->size > 1 << 20 || irq > UINT8_MAX ||
-        w->address + w->size < w->address)
+    if (!parse_number(&p, &w->size) || *p++ != '@' || !parse_number(&p, &w->address) ||
+        *p++ != ':' || !parse_number(&p, &irq) || w->size < SMALLEST_WINDOW || w->size > 1 << 20 ||
+        irq > UINT8_MAX || w->address + w->size < w->address)
         return NULL;
     if (*p == ':' && (p++, !parse_number(&p, &unused)))
         return NULL;
@@ -238,7 +239,8 @@ void virtio_mmio_take_devices(char *line) {
         struct window w;
         bool word_start = in == line || is_end(in[-1]);
         const char *end = word_start && !strncmp(in, PREFIX, strlen(PREFIX))
-                              ? parse_item(in + strlen(PREFIX), &w) : NULL;
+                              ? parse_item(in + strlen(PREFIX), &w)
+                              : NULL;
         if (!end || window_count == DEVICES) {
             *out++ = *in++;
             continue;

@@ -22,10 +22,12 @@ size_t virtqueue_used_offset(u16 size) {
 }
 
 size_t virtqueue_bytes(u16 size) {
-    return virtqueue_used_offset(size) + 2 * RING_ENTRIES + size * sizeof(struct virtqueue_used) + 2;
+    return virtqueue_used_offset(size) + 2 * RING_ENTRIES + size * sizeof(struct virtqueue_used) +
+           2;
 }
 
-void virtqueue_init(struct virtqueue *q, u16 size, void *memory, struct virtqueue_chain *chains, bool event_index) {
+void virtqueue_init(struct virtqueue *q, u16 size, void *memory, struct virtqueue_chain *chains,
+                    bool event_index) {
     *q = (struct virtqueue){
         .size = size,
         .event_index = event_index,
@@ -43,7 +45,8 @@ static u16 flags_of(const struct virtqueue_buffer *b, bool last) {
     return (b->device_writes ? FLAG_DEVICE_WRITES : 0) | (last ? 0 : FLAG_NEXT);
 }
 
-static void fill_table(struct virtqueue_descriptor *table, const struct virtqueue_buffer *buffers, u16 count) {
+static void fill_table(struct virtqueue_descriptor *table, const struct virtqueue_buffer *buffers,
+                       u16 count) {
     for (u16 i = 0; i < count; i++)
         table[i] = (struct virtqueue_descriptor){buffers[i].physical, buffers[i].size,
                                                  flags_of(&buffers[i], i + 1 == count), i + 1};
@@ -55,8 +58,8 @@ static u16 fill_chain(struct virtqueue *q, const struct virtqueue_buffer *buffer
 
     for (u16 i = 0; i < count; i++) {
         u16 next = q->chains[at].next;
-        q->descriptors[at] = (struct virtqueue_descriptor){buffers[i].physical, buffers[i].size,
-                                                           flags_of(&buffers[i], i + 1 == count), next};
+        q->descriptors[at] = (struct virtqueue_descriptor){
+            buffers[i].physical, buffers[i].size, flags_of(&buffers[i], i + 1 == count), next};
         at = next;
     }
     return at;
@@ -71,7 +74,8 @@ int virtqueue_add(struct virtqueue *q, const struct virtqueue_buffer *buffers, u
         return -ENOSPC;
     if (table) {
         fill_table(table, buffers, count);
-        q->descriptors[head] = (struct virtqueue_descriptor){table_physical, count * sizeof(*table), FLAG_INDIRECT, 0};
+        q->descriptors[head] =
+            (struct virtqueue_descriptor){table_physical, count * sizeof(*table), FLAG_INDIRECT, 0};
         q->free_first = q->chains[head].next;
     } else {
         q->free_first = fill_chain(q, buffers, count);

@@ -14,8 +14,8 @@ _Noreturn void crash(const struct registers *r, const char *what);
 #define BACKTRACE_FRAMES 48
 
 enum frame_kind {
-    FRAME_EXACT,   // the address is that of the instruction itself: where the fault or interrupt was
-    FRAME_CALL,    // a return address, found by call frame information or a frame pointer
+    FRAME_EXACT, // the address is that of the instruction itself: where the fault or interrupt was
+    FRAME_CALL,  // a return address, found by call frame information or a frame pointer
     FRAME_GUESSED, // something on the stack that looks like the return address
 };
 
@@ -26,7 +26,8 @@ struct frame {
 
 // Adds the frames of the stack that `r` was running on to `frames`, innermost first, and
 // keeps *count current all the time, so that a fault on the way leaves a usable part.
-void unwind_stack(const struct registers *r, struct frame *frames, size_t size, volatile size_t *count);
+void unwind_stack(const struct registers *r, struct frame *frames, size_t size,
+                  volatile size_t *count);
 
 // Whose code is this, in the kernel or the application? False if nobody's. For an address of
 // FRAME_CALL kind give address - 1, since a call may be the last instruction of its function.

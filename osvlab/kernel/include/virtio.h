@@ -18,7 +18,7 @@ struct virtio_transport {
     u64 (*features)(struct virtio_device *);
     void (*accept_features)(struct virtio_device *, u64 features);
     u64 (*read_config)(struct virtio_device *, size_t offset, size_t size); // 1, 2 or 4 bytes
-    u8 (*config_generation)(struct virtio_device *); // NULL if there is none (legacy)
+    u8 (*config_generation)(struct virtio_device *);      // NULL if there is none (legacy)
     u16 (*queue_size)(struct virtio_device *, u16 queue); // the most entries; 0 = no such queue
     // Tells the device where the queue is: `physical` plus virtqueue_*_offset(size).
     int (*start_queue)(struct virtio_device *, u16 queue, u16 size, u64 physical);
@@ -28,9 +28,9 @@ struct virtio_transport {
 struct virtio_device {
     u32 kind;
     const struct virtio_transport *transport;
-    const char *bus;   // for messages: "pci 00:03.0", "mmio 0xfeb00e00"
-    bool legacy;       // the layout before virtio 1.0
-    u64 accepted;      // features in use
+    const char *bus; // for messages: "pci 00:03.0", "mmio 0xfeb00e00"
+    bool legacy;     // the layout before virtio 1.0
+    u64 accepted;    // features in use
     // Set by the driver before virtio_ready. Called with interrupts off.
     void (*interrupt)(struct virtio_device *);
     void *driver;
@@ -40,7 +40,8 @@ struct virtio_device {
 int virtio_negotiate(struct virtio_device *device, u64 wanted);
 
 // Makes and starts a queue of at most `wanted_size` entries. 0, -ENOMEM or -ENODEV.
-int virtio_queue_create(struct virtio_device *device, u16 index, u16 wanted_size, struct virtqueue *q);
+int virtio_queue_create(struct virtio_device *device, u16 index, u16 wanted_size,
+                        struct virtqueue *q);
 
 void virtio_ready(struct virtio_device *device); // DRIVER_OK: the device may use its queues
 void virtio_fail(struct virtio_device *device);  // stops the device for good

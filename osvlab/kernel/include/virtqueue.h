@@ -33,16 +33,16 @@ struct virtqueue_chain {
 };
 
 struct virtqueue {
-    u16 size;                                 // entries, a power of two
-    bool event_index;                         // VIRTIO_F_EVENT_IDX was negotiated
-    bool broken;                              // the device broke the rules
+    u16 size;         // entries, a power of two
+    bool event_index; // VIRTIO_F_EVENT_IDX was negotiated
+    bool broken;      // the device broke the rules
     struct virtqueue_descriptor *descriptors;
-    volatile u16 *available;                  // flags, index, ring[size], used_event
-    volatile u16 *used;                       // flags, index, then struct virtqueue_used[size], avail_event
+    volatile u16 *available; // flags, index, ring[size], used_event
+    volatile u16 *used;      // flags, index, then struct virtqueue_used[size], avail_event
     struct virtqueue_chain *chains;
     u16 free_first, free_count;
-    u16 added, announced;                     // available indices: ours, and at the last notification
-    u16 taken;                                // used index up to which we have looked
+    u16 added, announced; // available indices: ours, and at the last notification
+    u16 taken;            // used index up to which we have looked
 };
 
 #define VIRTQUEUE_ALIGN 4096UL
@@ -54,7 +54,8 @@ size_t virtqueue_available_offset(u16 size);
 size_t virtqueue_used_offset(u16 size);
 
 // `memory` is zeroed shared memory; `chains` has `size` entries.
-void virtqueue_init(struct virtqueue *q, u16 size, void *memory, struct virtqueue_chain *chains, bool event_index);
+void virtqueue_init(struct virtqueue *q, u16 size, void *memory, struct virtqueue_chain *chains,
+                    bool event_index);
 
 // Hands a chain of buffers to the device. With `table` (count entries in memory at physical
 // address table_physical) it takes one descriptor, else `count`. -ENOSPC if they are not there.
