@@ -145,8 +145,9 @@ void commands_free(struct commands *commands) {
 
 // --env=KEY=value, or --env=KEY?=value which leaves a variable alone that is set.
 static bool apply_option(const char *option) {
-    static const char usage[] = "OSv runscript options:\n"
-                                "  --env=arg             set Unix-like environment variable (putenv())\n";
+    static const char usage[] =
+        "OSv runscript options:\n"
+        "  --env=arg             set Unix-like environment variable (putenv())\n";
     if (strncmp(option, "--env=", 6)) {
         printf("unrecognised option '%s'\n%s", option, usage);
         return false;
@@ -178,7 +179,8 @@ static bool apply_options(struct command *command) {
         free(words->list[options++]);
         words->list[options - 1] = NULL;
     }
-    memmove(words->list, words->list + options, (words->count - options + 1) * sizeof(*words->list));
+    memmove(words->list, words->list + options,
+            (words->count - options + 1) * sizeof(*words->list));
     words->count -= options;
     return true;
 }

@@ -8,10 +8,10 @@
 #include "options.h"
 
 enum ending {
-    FOREGROUND,  // `;` or the end: run it and wait
-    BACKGROUND,  // `&`: waited for before the kernel shuts down
-    DETACHED,    // `&!`: asked to terminate when the others are done
-    ALONE,       // `!`: as FOREGROUND; what it leaves running is stopped (here it always is)
+    FOREGROUND, // `;` or the end: run it and wait
+    BACKGROUND, // `&`: waited for before the kernel shuts down
+    DETACHED,   // `&!`: asked to terminate when the others are done
+    ALONE,      // `!`: as FOREGROUND; what it leaves running is stopped (here it always is)
 };
 
 struct command {
@@ -33,8 +33,8 @@ bool commands_expand(const char *line, struct commands *out);
 
 // Appends the commands of the scripts in `directory`, sorted by name. False: one could not be
 // parsed, which was printed. A directory that is not there has no scripts.
-bool commands_from_directory(const char *directory, struct commands *out, void (*note)(const char *path,
-                                                                                      const char *text));
+bool commands_from_directory(const char *directory, struct commands *out,
+                             void (*note)(const char *path, const char *text));
 
 void commands_append(struct commands *to, struct commands *from); // `from` becomes empty
 void commands_free(struct commands *commands);

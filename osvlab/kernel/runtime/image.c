@@ -11,11 +11,7 @@
 #include <sys/mman.h>
 
 #include "musl.h"
-
-// Optional help from the core: shows the kernel's own pages a second time, read-only or
-// executable, instead of a copy. 0 or -errno.
-int core_share(u64 kernel_address, size_t size, u64 address, int protection)
-    __attribute__((weak, visibility("hidden")));
+#include "runtime.h"
 
 static void *pristine_data;
 
@@ -29,15 +25,33 @@ void image_describe(struct image *image) {
     for (const Elf64_Dyn *entry = _DYNAMIC; entry->d_tag; entry++) {
         u64 value = entry->d_un.d_val;
         switch (entry->d_tag) {
-        case DT_SYMTAB: image->symbols = (const void *)(bias + value); break;
-        case DT_STRTAB: image->strings = (const void *)(bias + value); break;
-        case DT_GNU_HASH: image->gnu_hash = (const void *)(bias + value); break;
-        case DT_RELA: image->relocations[0].entries = (const void *)(bias + value); break;
-        case DT_RELASZ: image->relocations[0].count = value / sizeof(Elf64_Rela); break;
-        case DT_JMPREL: image->relocations[1].entries = (const void *)(bias + value); break;
-        case DT_PLTRELSZ: image->relocations[1].count = value / sizeof(Elf64_Rela); break;
-        case 36 /* DT_RELR */: image->relative = (const void *)(bias + value); break;
-        case 35 /* DT_RELRSZ */: image->relative_count = value / sizeof(u64); break;
+        case DT_SYMTAB:
+            image->symbols = (const void *)(bias + value);
+            break;
+        case DT_STRTAB:
+            image->strings = (const void *)(bias + value);
+            break;
+        case DT_GNU_HASH:
+            image->gnu_hash = (const void *)(bias + value);
+            break;
+        case DT_RELA:
+            image->relocations[0].entries = (const void *)(bias + value);
+            break;
+        case DT_RELASZ:
+            image->relocations[0].count = value / sizeof(Elf64_Rela);
+            break;
+        case DT_JMPREL:
+            image->relocations[1].entries = (const void *)(bias + value);
+            break;
+        case DT_PLTRELSZ:
+            image->relocations[1].count = value / sizeof(Elf64_Rela);
+            break;
+        case 36 /* DT_RELR */:
+            image->relative = (const void *)(bias + value);
+            break;
+        case 35 /* DT_RELRSZ */:
+            image->relative_count = value / sizeof(u64);
+            break;
         }
     }
 }
@@ -58,7 +72,8 @@ void image_move(const struct image *image, u64 by, u64 shift) {
     }
 }
 
-static const char *bind_table(const struct image *image, const Elf64_Rela *table, size_t count, u64 shift) {
+static const char *bind_table(const struct image *image, const Elf64_Rela *table, size_t count,
+                              u64 shift) {
     u64 bias = image_bias();
     for (size_t i = 0; i < count; i++) {
         const Elf64_Rela *r = &table[i];
@@ -66,12 +81,20 @@ static const char *bind_table(const struct image *image, const Elf64_Rela *table
         u64 value = symbol->st_shndx ? bias + shift + symbol->st_value : 0;
         u64 *where = (u64 *)(bias + shift + r->r_offset);
         switch (ELF64_R_TYPE(r->r_info)) {
-        case R_X86_64_NONE: break;
-        case R_X86_64_RELATIVE: *where = bias + shift + (u64)r->r_addend; break;
-        case R_X86_64_64: *where = value + (u64)r->r_addend; break;
+        case R_X86_64_NONE:
+            break;
+        case R_X86_64_RELATIVE:
+            *where = bias + shift + (u64)r->r_addend;
+            break;
+        case R_X86_64_64:
+            *where = value + (u64)r->r_addend;
+            break;
         case R_X86_64_GLOB_DAT:
-        case R_X86_64_JUMP_SLOT: *where = value; break;
-        default: return "the kernel image has a relocation of unknown type";
+        case R_X86_64_JUMP_SLOT:
+            *where = value;
+            break;
+        default:
+            return "the kernel image has a relocation of unknown type";
         }
     }
     return NULL;
@@ -80,7 +103,8 @@ static const char *bind_table(const struct image *image, const Elf64_Rela *table
 const char *image_bind(const struct image *image, u64 shift) {
     const char *error = NULL;
     for (size_t i = 0; i < ARRAY_SIZE(image->relocations) && !error; i++)
-        error = bind_table(image, image->relocations[i].entries, image->relocations[i].count, shift);
+        error =
+            bind_table(image, image->relocations[i].entries, image->relocations[i].count, shift);
     return error;
 }
 
@@ -91,11 +115,12 @@ void image_keep_data(void) {
         memcpy(pristine_data, data_start, size);
 }
 
+// Shows the pages a second time or, where the core cannot, copies them.
 static const char *duplicate(const char *from, const char *to, u64 shift, int protection) {
     u64 start = ALIGN_DOWN((u64)from, PAGE_SIZE), end = ALIGN_UP((u64)to, PAGE_SIZE);
     if (start >= end)
         return NULL;
-    if (core_share && core_share(start, end - start, start + shift, protection) == 0)
+    if (core_share(start, end - start, start + shift, protection) == 0)
         return NULL;
     void *copy = (void *)(start + shift);
     if (mprotect(copy, end - start, PROT_READ | PROT_WRITE))
@@ -125,8 +150,10 @@ const char *image_instantiate(u64 *shift) {
 
     const char *error = duplicate(core_text_end, text_end, *shift, PROT_READ | PROT_EXEC);
     if (!error)
-        error = duplicate((char *)ALIGN_UP((u64)text_end, PAGE_SIZE), constants_limit(), *shift, PROT_READ);
-    if (!error && mprotect(data_start + *shift, (size_t)(bss_end - data_start), PROT_READ | PROT_WRITE))
+        error = duplicate((char *)ALIGN_UP((u64)text_end, PAGE_SIZE), constants_limit(), *shift,
+                          PROT_READ);
+    if (!error &&
+        mprotect(data_start + *shift, (size_t)(bss_end - data_start), PROT_READ | PROT_WRITE))
         error = "no memory for the application's libc";
     if (!error) {
         struct image image;

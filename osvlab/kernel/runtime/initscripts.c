@@ -10,7 +10,8 @@
 #include "commands.h"
 
 // Parses one script, line by line.
-static bool read_script(const char *path, struct commands *out, void (*note)(const char *, const char *)) {
+static bool read_script(const char *path, struct commands *out,
+                        void (*note)(const char *, const char *)) {
     FILE *file = fopen(path, "r");
     if (!file) {
         printf("%s: cannot be read\n", path);

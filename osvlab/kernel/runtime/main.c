@@ -25,7 +25,7 @@
 #define OSVLAB_VERSION "0"
 #endif
 
-#define USAGE_STATUS 2       // the command line is wrong
+#define USAGE_STATUS 2 // the command line is wrong
 #define CANNOT_START 126
 
 extern char **environ;
@@ -193,7 +193,8 @@ static int run(const struct commands *commands) {
             finish(&launches[i], commands->list[i].words.list[0]);
     for (size_t i = 0; i < commands->count; i++)
         if (commands->list[i].ending == DETACHED) {
-            debug_line("Requested termination of %s, waiting...\n", commands->list[i].words.list[0]);
+            debug_line("Requested termination of %s, waiting...\n",
+                       commands->list[i].words.list[0]);
             kill(launches[i].pid, SIGTERM);
             process_wait(&launches[i]);
         }

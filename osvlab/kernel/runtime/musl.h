@@ -12,9 +12,9 @@
 // A block of thread-local storage that every new thread gets a copy of.
 struct tls_module {
     struct tls_module *next;
-    void *image;                      // initial contents
-    size_t length, size, align;       // of the image; of the block with its zeroes
-    size_t offset;                    // the block begins this far below the thread pointer
+    void *image;                // initial contents
+    size_t length, size, align; // of the image; of the block with its zeroes
+    size_t offset;              // the block begins this far below the thread pointer
 };
 
 struct musl_libc {

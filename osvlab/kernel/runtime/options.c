@@ -41,9 +41,15 @@ struct known {
 
 #define FLAG_OPTION(name, member) {name, FLAG, offsetof(struct options, member), false}
 static const struct known known_options[] = {
-    FLAG_OPTION("help", help), FLAG_OPTION("verbose", verbose), FLAG_OPTION("bootchart", bootchart),
-    FLAG_OPTION("noshutdown", noshutdown), FLAG_OPTION("nomount", nomount), FLAG_OPTION("nopivot", nopivot),
-    FLAG_OPTION("noinit", noinit), FLAG_OPTION("norandom", norandom), FLAG_OPTION("nopci", nopci),
+    FLAG_OPTION("help", help),
+    FLAG_OPTION("verbose", verbose),
+    FLAG_OPTION("bootchart", bootchart),
+    FLAG_OPTION("noshutdown", noshutdown),
+    FLAG_OPTION("nomount", nomount),
+    FLAG_OPTION("nopivot", nopivot),
+    FLAG_OPTION("noinit", noinit),
+    FLAG_OPTION("norandom", norandom),
+    FLAG_OPTION("nopci", nopci),
     FLAG_OPTION("power-off-on-abort", power_off_on_abort),
     FLAG_OPTION("disable_rofs_cache", disable_rofs_cache),
     {"rootfs", FIRST, offsetof(struct options, rootfs), true},
@@ -114,7 +120,8 @@ static const struct known *find_known(const char *key, size_t length) {
 }
 
 // Did an earlier token give the same key in the other form?
-static bool other_form_before(const struct texts *tokens, size_t index, size_t key_length, bool has_value) {
+static bool other_form_before(const struct texts *tokens, size_t index, size_t key_length,
+                              bool has_value) {
     for (size_t i = 0; i < index; i++) {
         const char *earlier = tokens->list[i];
         size_t length = strcspn(earlier, "=");

@@ -17,8 +17,8 @@ struct options {
     bool power_off_on_abort, disable_rofs_cache;
     const char *rootfs, *console, *cwd, *redirect; // NULL = not given
     struct texts env, mount_fs;
-    struct texts notices; // to be said, but no reason to stop
-    struct texts errors;  // if there are any, nothing is run
+    struct texts notices;    // to be said, but no reason to stop
+    struct texts errors;     // if there are any, nothing is run
     const char *application; // the rest of the command line: inside the text that was parsed
     struct texts tokens;
 };

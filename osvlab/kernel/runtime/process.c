@@ -43,7 +43,8 @@ const char *process_start(struct launch *launch, char **argv, char **environment
         error = image_instantiate(&launch->shift);
     if (!error) {
         launch->registry = registry_own();
-        long pid = process_clone(stack, IN_INSTANCE((void *)application_entry, launch->shift), launch);
+        long pid =
+            process_clone(stack, IN_INSTANCE((void *)application_entry, launch->shift), launch);
         if (pid > 0) {
             launch->pid = (int)pid;
             return NULL;

@@ -9,12 +9,12 @@ struct registry;
 // launcher's memory; the application's linker writes `refused`.
 struct launch {
     int pid;
-    u64 shift;                  // of the instance the application runs in
+    u64 shift; // of the instance the application runs in
     void *stack;
     size_t stack_size;
-    bool debug;                 // say which objects are loaded
-    int refused;                // set when the program could not be started: the exit status
-    struct registry *registry;  // whose code is where, for crash reports (symbols.h)
+    bool debug;                // say which objects are loaded
+    int refused;               // set when the program could not be started: the exit status
+    struct registry *registry; // whose code is where, for crash reports (symbols.h)
 };
 
 // Starts argv[0] in a process of its own. NULL, or why it could not even be tried.

@@ -46,12 +46,27 @@ void *start_stack(char *top, char *bottom, char **argv, char **environment) {
     }
     // The linker fills in the program's own values where they are 0 (auxv_set).
     u64 auxv[][2] = {
-        {AT_PHDR, 0}, {AT_PHENT, sizeof(Elf64_Phdr)}, {AT_PHNUM, 0}, {AT_ENTRY, 0}, {AT_BASE, 0},
-        {AT_FLAGS, 0}, {AT_PAGESZ, PAGE_SIZE}, {AT_CLKTCK, 100}, {AT_HWCAP, hardware_capabilities()},
-        {AT_HWCAP2, 0}, {AT_UID, getuid()}, {AT_EUID, geteuid()}, {AT_GID, getgid()},
-        {AT_EGID, getegid()}, {AT_SECURE, 0}, {AT_RANDOM, (u64)random}, {AT_PLATFORM, (u64)platform},
-        {AT_EXECFN, (u64)name}, {AT_MINSIGSTKSZ, 4096},
-        {AT_SYSINFO_EHDR, getauxval(AT_SYSINFO_EHDR)}, {AT_NULL, 0},
+        {AT_PHDR, 0},
+        {AT_PHENT, sizeof(Elf64_Phdr)},
+        {AT_PHNUM, 0},
+        {AT_ENTRY, 0},
+        {AT_BASE, 0},
+        {AT_FLAGS, 0},
+        {AT_PAGESZ, PAGE_SIZE},
+        {AT_CLKTCK, 100},
+        {AT_HWCAP, hardware_capabilities()},
+        {AT_HWCAP2, 0},
+        {AT_UID, getuid()},
+        {AT_EUID, geteuid()},
+        {AT_GID, getgid()},
+        {AT_EGID, getegid()},
+        {AT_SECURE, 0},
+        {AT_RANDOM, (u64)random},
+        {AT_PLATFORM, (u64)platform},
+        {AT_EXECFN, (u64)name},
+        {AT_MINSIGSTKSZ, 4096},
+        {AT_SYSINFO_EHDR, getauxval(AT_SYSINFO_EHDR)},
+        {AT_NULL, 0},
     };
     size_t kept = ARRAY_SIZE(auxv);
     if (!auxv[kept - 2][1]) { // no vDSO: not even the entry, programs believe it

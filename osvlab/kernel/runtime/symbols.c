@@ -64,7 +64,8 @@ static const Elf64_Sym *nearest(const struct registered *object, u64 offset) {
             continue;
         if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE && type != STT_GNU_IFUNC)
             continue;
-        if (symbol->st_value > offset || (symbol->st_size && offset - symbol->st_value >= symbol->st_size))
+        if (symbol->st_value > offset ||
+            (symbol->st_size && offset - symbol->st_value >= symbol->st_size))
             continue;
         if (object->strings_size && symbol->st_name >= object->strings_size)
             continue;
@@ -84,7 +85,8 @@ bool runtime_symbolize(u64 address, struct symbol *out) {
         if (address < object->start || address >= object->end)
             continue;
         const Elf64_Sym *symbol = nearest(object, address - object->base);
-        *out = (struct symbol){.object = object->path, .base = object->base,
+        *out = (struct symbol){.object = object->path,
+                               .base = object->base,
                                .eh_frame_header = object->eh_frame_header,
                                .offset = address - object->base};
         if (symbol) {

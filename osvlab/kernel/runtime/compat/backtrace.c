@@ -58,8 +58,8 @@ static int describe(char *to, size_t size, void *address) {
     if (!dladdr(address, &info))
         return snprintf(to, size, "[%p]", address);
     if (!info.dli_sname)
-        return snprintf(to, size, "%s(+0x%zx) [%p]", info.dli_fname, (size_t)((char *)address - (char *)info.dli_fbase),
-                        address);
+        return snprintf(to, size, "%s(+0x%zx) [%p]", info.dli_fname,
+                        (size_t)((char *)address - (char *)info.dli_fbase), address);
     return snprintf(to, size, "%s(%s+0x%zx) [%p]", info.dli_fname, info.dli_sname,
                     (size_t)((char *)address - (char *)info.dli_saddr), address);
 }

@@ -39,7 +39,8 @@ EXPORT int __printf_chk(int flag, const char *format, ...) {
     return WITH_LIST(format, vprintf(format, list));
 }
 
-EXPORT int __vsnprintf_chk(char *to, size_t size, int flag, size_t room, const char *format, va_list list) {
+EXPORT int __vsnprintf_chk(char *to, size_t size, int flag, size_t room, const char *format,
+                           va_list list) {
     (void)flag;
     if (size > room)
         __chk_fail();
@@ -125,7 +126,8 @@ EXPORT int __vswprintf_chk(wchar_t *to, size_t count, int flag, size_t room, con
     return vswprintf(to, count, format, list);
 }
 
-EXPORT int __swprintf_chk(wchar_t *to, size_t count, int flag, size_t room, const wchar_t *format, ...) {
+EXPORT int __swprintf_chk(wchar_t *to, size_t count, int flag, size_t room, const wchar_t *format,
+                          ...) {
     return WITH_LIST(format, __vswprintf_chk(to, count, flag, room, format, list));
 }
 

@@ -146,24 +146,26 @@ EXPORT size_t __wcstombs_chk(char *to, const wchar_t *from, size_t count, size_t
     return wcstombs(to, from, count);
 }
 
-EXPORT size_t __mbsrtowcs_chk(wchar_t *to, const char **from, size_t count, mbstate_t *state, size_t room) {
+EXPORT size_t __mbsrtowcs_chk(wchar_t *to, const char **from, size_t count, mbstate_t *state,
+                              size_t room) {
     check(to ? count : 0, room);
     return mbsrtowcs(to, from, count, state);
 }
 
-EXPORT size_t __wcsrtombs_chk(char *to, const wchar_t **from, size_t count, mbstate_t *state, size_t room) {
+EXPORT size_t __wcsrtombs_chk(char *to, const wchar_t **from, size_t count, mbstate_t *state,
+                              size_t room) {
     check(to ? count : 0, room);
     return wcsrtombs(to, from, count, state);
 }
 
-EXPORT size_t __mbsnrtowcs_chk(wchar_t *to, const char **from, size_t size, size_t count, mbstate_t *state,
-                               size_t room) {
+EXPORT size_t __mbsnrtowcs_chk(wchar_t *to, const char **from, size_t size, size_t count,
+                               mbstate_t *state, size_t room) {
     check(to ? count : 0, room);
     return mbsnrtowcs(to, from, size, count, state);
 }
 
-EXPORT size_t __wcsnrtombs_chk(char *to, const wchar_t **from, size_t size, size_t count, mbstate_t *state,
-                               size_t room) {
+EXPORT size_t __wcsnrtombs_chk(char *to, const wchar_t **from, size_t size, size_t count,
+                               mbstate_t *state, size_t room) {
     check(to ? count : 0, room);
     return wcsnrtombs(to, from, size, count, state);
 }

@@ -47,7 +47,8 @@ EXPORT ssize_t __readlink_chk(const char *path, char *to, size_t size, size_t ro
     return readlink(path, to, size);
 }
 
-EXPORT ssize_t __readlinkat_chk(int directory, const char *path, char *to, size_t size, size_t room) {
+EXPORT ssize_t __readlinkat_chk(int directory, const char *path, char *to, size_t size,
+                                size_t room) {
     check(size, room);
     return readlinkat(directory, path, to, size);
 }

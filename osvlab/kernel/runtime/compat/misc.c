@@ -30,7 +30,8 @@ EXPORT void (*error_print_progname)(void);
 EXPORT unsigned error_message_count;
 EXPORT int error_one_per_line;
 
-static void say_error(int status, int number, const char *file, unsigned line, const char *format, va_list list) {
+static void say_error(int status, int number, const char *file, unsigned line, const char *format,
+                      va_list list) {
     fflush(stdout);
     if (error_print_progname)
         error_print_progname();
@@ -54,7 +55,8 @@ EXPORT void error(int status, int number, const char *format, ...) {
     va_end(list);
 }
 
-EXPORT void error_at_line(int status, int number, const char *file, unsigned line, const char *format, ...) {
+EXPORT void error_at_line(int status, int number, const char *file, unsigned line,
+                          const char *format, ...) {
     static const char *last_file;
     static unsigned last_line;
     va_list list;
@@ -158,13 +160,15 @@ EXPORT int __cxa_at_quick_exit(void (*function)(void), void *library) {
 }
 
 EXPORT _Noreturn void __assert(const char *expression, const char *file, int line) {
-    fprintf(stderr, "%s: %s:%d: Assertion `%s' failed.\n", program_invocation_short_name, file, line, expression);
+    fprintf(stderr, "%s: %s:%d: Assertion `%s' failed.\n", program_invocation_short_name, file,
+            line, expression);
     abort();
 }
 
-EXPORT _Noreturn void __assert_perror_fail(int error, const char *file, unsigned line, const char *function) {
-    fprintf(stderr, "%s: %s:%u: %s: Unexpected error: %s.\n", program_invocation_short_name, file, line, function,
-            strerror(error));
+EXPORT _Noreturn void __assert_perror_fail(int error, const char *file, unsigned line,
+                                           const char *function) {
+    fprintf(stderr, "%s: %s:%u: %s: Unexpected error: %s.\n", program_invocation_short_name, file,
+            line, function, strerror(error));
     abort();
 }
 
@@ -194,14 +198,11 @@ EXPORT int malloc_trim(size_t pad) {
     return 0;
 }
 
-EXPORT void malloc_stats(void) {
-}
+EXPORT void malloc_stats(void) {}
 
-EXPORT void mtrace(void) {
-}
+EXPORT void mtrace(void) {}
 
-EXPORT void muntrace(void) {
-}
+EXPORT void muntrace(void) {}
 
 // <math.h>: functions where musl has macros.
 #undef isinf

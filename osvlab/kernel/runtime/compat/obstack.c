@@ -61,7 +61,8 @@ static void chunk_release(struct obstack *stack, struct chunk *chunk) {
 }
 
 static char *align(const struct obstack *stack, char *at) {
-    return (char *)(((uintptr_t)at + (uintptr_t)stack->alignment_mask) & ~(uintptr_t)stack->alignment_mask);
+    return (char *)(((uintptr_t)at + (uintptr_t)stack->alignment_mask) &
+                    ~(uintptr_t)stack->alignment_mask);
 }
 
 static int begin(struct obstack *stack, int size, int alignment) {
@@ -84,8 +85,9 @@ EXPORT int _obstack_begin(struct obstack *stack, int size, int alignment, void *
     return begin(stack, size, alignment);
 }
 
-EXPORT int _obstack_begin_1(struct obstack *stack, int size, int alignment, void *(*allocate)(void *, size_t),
-                            void (*release)(void *, void *), void *argument) {
+EXPORT int _obstack_begin_1(struct obstack *stack, int size, int alignment,
+                            void *(*allocate)(void *, size_t), void (*release)(void *, void *),
+                            void *argument) {
     stack->allocate.extra = allocate;
     stack->release.extra = release;
     stack->extra_argument = argument;

@@ -21,7 +21,8 @@
 
 HIDDEN int __pthread_mutex_lock(pthread_mutex_t *mutex);
 HIDDEN int __pthread_mutex_trylock(pthread_mutex_t *mutex);
-HIDDEN int __pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict deadline);
+HIDDEN int __pthread_mutex_timedlock(pthread_mutex_t *restrict mutex,
+                                     const struct timespec *restrict deadline);
 
 // Single-threaded programs may skip locks; nobody is told that they are.
 EXPORT char __libc_single_threaded = 0;
@@ -42,7 +43,8 @@ EXPORT int pthread_mutex_trylock(pthread_mutex_t *mutex) {
     return __pthread_mutex_trylock(mutex);
 }
 
-EXPORT int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict deadline) {
+EXPORT int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex,
+                                   const struct timespec *restrict deadline) {
     adopt_kind(mutex);
     return __pthread_mutex_timedlock(mutex, deadline);
 }
@@ -68,8 +70,8 @@ static bool good_deadline(clockid_t clock, const struct timespec *deadline) {
            deadline->tv_nsec < 1000000000;
 }
 
-EXPORT int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex, clockid_t clock,
-                                  const struct timespec *deadline) {
+EXPORT int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                                  clockid_t clock, const struct timespec *deadline) {
     if (!good_deadline(clock, deadline))
         return EINVAL;
     int own_clock = ((const int *)condition)[4]; // musl keeps the condition's clock there
@@ -77,21 +79,24 @@ EXPORT int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mu
     return pthread_cond_timedwait(condition, mutex, &until);
 }
 
-EXPORT int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock, const struct timespec *deadline) {
+EXPORT int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock,
+                                   const struct timespec *deadline) {
     if (!good_deadline(clock, deadline))
         return EINVAL;
     struct timespec until = on_clock(CLOCK_REALTIME, clock, deadline);
     return pthread_mutex_timedlock(mutex, &until);
 }
 
-EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t *lock, clockid_t clock, const struct timespec *deadline) {
+EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t *lock, clockid_t clock,
+                                      const struct timespec *deadline) {
     if (!good_deadline(clock, deadline))
         return EINVAL;
     struct timespec until = on_clock(CLOCK_REALTIME, clock, deadline);
     return pthread_rwlock_timedrdlock(lock, &until);
 }
 
-EXPORT int pthread_rwlock_clockwrlock(pthread_rwlock_t *lock, clockid_t clock, const struct timespec *deadline) {
+EXPORT int pthread_rwlock_clockwrlock(pthread_rwlock_t *lock, clockid_t clock,
+                                      const struct timespec *deadline) {
     if (!good_deadline(clock, deadline))
         return EINVAL;
     struct timespec until = on_clock(CLOCK_REALTIME, clock, deadline);
@@ -121,24 +126,28 @@ EXPORT int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespe
 EXPORT int pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
     const struct musl_thread *t = (const void *)thread;
     pthread_attr_init(attributes);
-    pthread_attr_setdetachstate(attributes, t->detach_state == 3 /* DT_DETACHED */ ? PTHREAD_CREATE_DETACHED
-                                                                                   : PTHREAD_CREATE_JOINABLE);
+    pthread_attr_setdetachstate(attributes,
+                                t->detach_state == 3 /* DT_DETACHED */ ? PTHREAD_CREATE_DETACHED
+                                                                       : PTHREAD_CREATE_JOINABLE);
     if (t == tls_first_thread) {
         const struct launch *launch = application.launch;
         pthread_attr_setguardsize(attributes, PAGE_SIZE);
-        return pthread_attr_setstack(attributes, (char *)launch->stack + PAGE_SIZE, launch->stack_size - PAGE_SIZE);
+        return pthread_attr_setstack(attributes, (char *)launch->stack + PAGE_SIZE,
+                                     launch->stack_size - PAGE_SIZE);
     }
     pthread_attr_setguardsize(attributes, t->guard_size);
     return pthread_attr_setstack(attributes, (char *)t->stack - t->stack_size, t->stack_size);
 }
 
 // Affinity of threads to come: accepted where it asks for nothing special.
-EXPORT int pthread_attr_setaffinity_np(pthread_attr_t *attributes, size_t size, const cpu_set_t *set) {
+EXPORT int pthread_attr_setaffinity_np(pthread_attr_t *attributes, size_t size,
+                                       const cpu_set_t *set) {
     (void)attributes, (void)size, (void)set;
     return 0;
 }
 
-EXPORT int pthread_attr_getaffinity_np(const pthread_attr_t *attributes, size_t size, cpu_set_t *set) {
+EXPORT int pthread_attr_getaffinity_np(const pthread_attr_t *attributes, size_t size,
+                                       cpu_set_t *set) {
     (void)attributes;
     memset(set, 0xff, size);
     return 0;
@@ -159,7 +168,8 @@ EXPORT int pthread_yield(void) {
     return sched_yield();
 }
 
-EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library) {
+EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *library) {
     (void)library; // objects are never unloaded
     return pthread_atfork(prepare, parent, child);
 }

@@ -137,7 +137,8 @@ static bool lookup_next(const void *caller, const char *name, struct definition 
 
 static bool lookup_handle(struct object *object, const char *name, struct definition *out) {
     if (object == application.program || object == application.kernel)
-        return (object == application.program && lookup_scope(&application.global, name, NULL, out)) ||
+        return (object == application.program &&
+                lookup_scope(&application.global, name, NULL, out)) ||
                lookup_in(application.kernel, name, out);
     struct scope scope = {0};
     scope_breadth_first(&scope, object);
@@ -185,13 +186,15 @@ EXPORT int dladdr(const void *address, Dl_info *info) {
     const Elf64_Sym *best = NULL;
     if (!object)
         return 0;
-    *info = (Dl_info){.dli_fname = object->path, .dli_fbase = (void *)(object->is_kernel ? object->start : object->base)};
+    *info = (Dl_info){.dli_fname = object->path,
+                      .dli_fbase = (void *)(object->is_kernel ? object->start : object->base)};
     size_t count = object->symbols ? object_symbol_count(object) : 0;
     for (size_t i = 1; i < count; i++) {
         const Elf64_Sym *symbol = &object->symbols[i];
         u64 at = object->base + symbol->st_value;
-        if (!symbol->st_value || symbol->st_shndx == SHN_UNDEF || ELF64_ST_TYPE(symbol->st_info) == STT_TLS ||
-            at > (u64)address || (symbol->st_size && (u64)address - at >= symbol->st_size))
+        if (!symbol->st_value || symbol->st_shndx == SHN_UNDEF ||
+            ELF64_ST_TYPE(symbol->st_info) == STT_TLS || at > (u64)address ||
+            (symbol->st_size && (u64)address - at >= symbol->st_size))
             continue;
         if (!best || symbol->st_value > best->st_value)
             best = symbol;
@@ -211,9 +214,12 @@ static void *tls_block(const struct object *object) {
 EXPORT int dl_iterate_phdr(int (*visit)(struct dl_phdr_info *, size_t, void *), void *data) {
     int result = 0;
     for (struct object *o = application.first; o && !result; o = o->next) {
-        struct dl_phdr_info info = {.dlpi_addr = o->base, .dlpi_name = o->is_main ? "" : o->path,
-                                    .dlpi_phdr = o->headers, .dlpi_phnum = (Elf64_Half)o->header_count,
-                                    .dlpi_adds = application.loaded_count, .dlpi_tls_modid = o->tls_id,
+        struct dl_phdr_info info = {.dlpi_addr = o->base,
+                                    .dlpi_name = o->is_main ? "" : o->path,
+                                    .dlpi_phdr = o->headers,
+                                    .dlpi_phnum = (Elf64_Half)o->header_count,
+                                    .dlpi_adds = application.loaded_count,
+                                    .dlpi_tls_modid = o->tls_id,
                                     .dlpi_tls_data = tls_block(o)};
         result = visit(&info, sizeof(info), data);
     }
@@ -232,7 +238,9 @@ EXPORT int _dl_find_object(void *address, struct dl_find_object *result) {
     struct object *object = object_of(address);
     if (!object || !object->eh_frame_header)
         return -1;
-    *result = (struct dl_find_object){.map_start = (void *)object->start, .map_end = (void *)object->end,
-                                      .link_map = object, .eh_frame = (void *)object->eh_frame_header};
+    *result = (struct dl_find_object){.map_start = (void *)object->start,
+                                      .map_end = (void *)object->end,
+                                      .link_map = object,
+                                      .eh_frame = (void *)object->eh_frame_header};
     return 0;
 }

@@ -23,12 +23,16 @@ static const char *string_at(const struct object *object, u64 offset) {
 static bool check_tables(struct object *object) {
     static const struct {
         u8 table, size;
-    } pairs[] = {{DT_RELA, DT_RELASZ}, {DT_JMPREL, DT_PLTRELSZ}, {DT_INIT_ARRAY, DT_INIT_ARRAYSZ},
-                 {DT_FINI_ARRAY, DT_FINI_ARRAYSZ}, {DT_PREINIT_ARRAY, DT_PREINIT_ARRAYSZ}};
+    } pairs[] = {{DT_RELA, DT_RELASZ},
+                 {DT_JMPREL, DT_PLTRELSZ},
+                 {DT_INIT_ARRAY, DT_INIT_ARRAYSZ},
+                 {DT_FINI_ARRAY, DT_FINI_ARRAYSZ},
+                 {DT_PREINIT_ARRAY, DT_PREINIT_ARRAYSZ}};
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
         u64 size = object->table[pairs[i].size];
         if (size && !table_at(object, object->table[pairs[i].table], size)) {
-            linker_fail("%s: damaged dynamic section (table %d points outside)", object->path, pairs[i].table);
+            linker_fail("%s: damaged dynamic section (table %d points outside)", object->path,
+                        pairs[i].table);
             return false;
         }
     }
@@ -68,21 +72,44 @@ bool object_read_dynamic(struct object *object) {
         if (entry->d_tag > 0 && entry->d_tag < DT_NUM)
             object->table[entry->d_tag] = value;
         switch (entry->d_tag) {
-        case DT_NEEDED: object->needed_count++; break;
-        case DT_SONAME: soname = value; break;
-        case DT_RPATH: rpath = value; break;
-        case DT_RUNPATH: runpath = value; break;
-        case DT_TEXTREL: object->text_relocations = true; break;
-        case DT_FLAGS: object->text_relocations |= (value & DF_TEXTREL) != 0; break;
-        case DT_FLAGS_1: flags = value; break;
-        case DT_GNU_HASH: gnu_hash = value; break;
-        case DT_VERSYM: versions = value; break;
-        case DT_RELR: object->relr = value; break;
-        case DT_RELRSZ: object->relr_size = value; break;
+        case DT_NEEDED:
+            object->needed_count++;
+            break;
+        case DT_SONAME:
+            soname = value;
+            break;
+        case DT_RPATH:
+            rpath = value;
+            break;
+        case DT_RUNPATH:
+            runpath = value;
+            break;
+        case DT_TEXTREL:
+            object->text_relocations = true;
+            break;
+        case DT_FLAGS:
+            object->text_relocations |= (value & DF_TEXTREL) != 0;
+            break;
+        case DT_FLAGS_1:
+            flags = value;
+            break;
+        case DT_GNU_HASH:
+            gnu_hash = value;
+            break;
+        case DT_VERSYM:
+            versions = value;
+            break;
+        case DT_RELR:
+            object->relr = value;
+            break;
+        case DT_RELRSZ:
+            object->relr_size = value;
+            break;
         }
     }
     object->position_independent_executable = (flags & 0x08000000 /* DF_1_PIE */) != 0;
-    if (object->position_independent_executable && !object->has_interpreter && !object->needed_count)
+    if (object->position_independent_executable && !object->has_interpreter &&
+        !object->needed_count)
         return true; // static-PIE: it relocates itself, its tables are its own affair
     if (!find_strings_and_symbols(object, gnu_hash, versions) || !check_tables(object))
         return false;
@@ -101,7 +128,8 @@ static bool read_symbol_table(int descriptor, struct registered *out) {
         header.e_shentsize != sizeof(Elf64_Shdr))
         return false;
     for (unsigned i = 0; i < header.e_shnum && table.sh_type != SHT_SYMTAB; i++)
-        if (pread(descriptor, &table, sizeof(table), (off_t)(header.e_shoff + i * sizeof(table))) != sizeof(table))
+        if (pread(descriptor, &table, sizeof(table), (off_t)(header.e_shoff + i * sizeof(table))) !=
+            sizeof(table))
             return false;
     if (table.sh_type != SHT_SYMTAB || table.sh_link >= header.e_shnum)
         return false;
@@ -109,12 +137,14 @@ static bool read_symbol_table(int descriptor, struct registered *out) {
               (off_t)(header.e_shoff + table.sh_link * sizeof(strings))) != sizeof(strings))
         return false;
     u64 size = table.sh_size + strings.sh_size;
-    if (!strings.sh_size || table.sh_size > LARGEST_SYMBOL_TABLE || strings.sh_size > LARGEST_SYMBOL_TABLE)
+    if (!strings.sh_size || table.sh_size > LARGEST_SYMBOL_TABLE ||
+        strings.sh_size > LARGEST_SYMBOL_TABLE)
         return false;
     char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return false;
-    if (pread(descriptor, memory, table.sh_size, (off_t)table.sh_offset) != (ssize_t)table.sh_size ||
+    if (pread(descriptor, memory, table.sh_size, (off_t)table.sh_offset) !=
+            (ssize_t)table.sh_size ||
         pread(descriptor, memory + table.sh_size, strings.sh_size, (off_t)strings.sh_offset) !=
             (ssize_t)strings.sh_size ||
         memory[size - 1]) {
@@ -129,8 +159,11 @@ static bool read_symbol_table(int descriptor, struct registered *out) {
 }
 
 void object_register(struct object *object, int descriptor) {
-    struct registered entry = {.start = object->start, .end = object->end, .base = object->base,
-                               .path = object->path, .eh_frame_header = object->eh_frame_header};
+    struct registered entry = {.start = object->start,
+                               .end = object->end,
+                               .base = object->base,
+                               .path = object->path,
+                               .eh_frame_header = object->eh_frame_header};
     if (!read_symbol_table(descriptor, &entry) && object->symbols) {
         entry.symbols = object->symbols;
         entry.strings = object->strings;

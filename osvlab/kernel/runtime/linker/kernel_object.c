@@ -24,16 +24,27 @@ struct object *kernel_object(void) {
     // Tables of symbols are read-only and were not duplicated: they are the first instance's.
     u64 shift = application.launch->shift;
     kernel = (struct object){
-        .base = image_bias(), .path = (char *)"the kernel", .short_name = "libc.so.6",
-        .dynamic = _DYNAMIC, .start = (u64)kernel_start_address, .end = (u64)kernel_end_address,
-        .is_kernel = true, .global = true, .relocated = true, .initialised = true,
+        .base = image_bias(),
+        .path = (char *)"the kernel",
+        .short_name = "libc.so.6",
+        .dynamic = _DYNAMIC,
+        .start = (u64)kernel_start_address,
+        .end = (u64)kernel_end_address,
+        .is_kernel = true,
+        .global = true,
+        .relocated = true,
+        .initialised = true,
         .symbols = (const void *)((u64)image.symbols - shift),
-        .strings = (const char *)((u64)image.strings - shift), .strings_size = SIZE_MAX,
+        .strings = (const char *)((u64)image.strings - shift),
+        .strings_size = SIZE_MAX,
         .gnu_hash = (const void *)((u64)image.gnu_hash - shift),
     };
-    struct registered entry = {.start = kernel.start, .end = kernel.end, .base = kernel.base,
+    struct registered entry = {.start = kernel.start,
+                               .end = kernel.end,
+                               .base = kernel.base,
                                .path = "libc (the kernel's)" - shift,
-                               .symbols = kernel.symbols, .strings = kernel.strings,
+                               .symbols = kernel.symbols,
+                               .strings = kernel.strings,
                                .symbol_count = object_symbol_count(&kernel)};
     registry_add(application.launch, &entry);
     return &kernel;

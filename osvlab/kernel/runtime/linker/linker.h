@@ -36,14 +36,14 @@ struct object {
     const Elf64_Dyn *dynamic;
     struct object *next, *previous; // all objects of the application, in load order
 
-    const char *short_name;  // DT_SONAME, or the last part of the path
-    u64 device, inode;       // which file it is
-    u64 start, end;          // what it occupies (before it is mapped: link addresses)
+    const char *short_name; // DT_SONAME, or the last part of the path
+    u64 device, inode;      // which file it is
+    u64 start, end;         // what it occupies (before it is mapped: link addresses)
     bool mapped;
     Elf64_Phdr *headers;
     size_t header_count;
     u64 entry;
-    bool executable_type;    // ET_EXEC: may not move
+    bool executable_type; // ET_EXEC: may not move
     bool position_independent_executable;
     bool has_interpreter;
     bool is_kernel, is_main, global, relocated, initialised, finalised, text_relocations;
@@ -54,18 +54,18 @@ struct object {
     size_t strings_size;
     const u32 *gnu_hash, *hash;
     const u16 *versions;
-    u64 table[DT_NUM];       // the dynamic section by tag; addresses are still link addresses
+    u64 table[DT_NUM]; // the dynamic section by tag; addresses are still link addresses
     u64 relr, relr_size;
     const char *runpath, *rpath;
 
     struct object **needed;
     size_t needed_count;
-    struct object *loader;   // who needed it first
-    struct scope local;      // of the dlopen that brought it
+    struct object *loader; // who needed it first
+    struct scope local;    // of the dlopen that brought it
 
     struct tls_module tls;
-    size_t tls_id;           // 0 = has none
-    bool tls_static;         // at the same distance from every thread's pointer
+    size_t tls_id;   // 0 = has none
+    bool tls_static; // at the same distance from every thread's pointer
     u64 relro_start, relro_end;
     const void *eh_frame_header;
 };
@@ -99,16 +99,17 @@ static inline void *object_at(const struct object *object, u64 link_address) {
     return (void *)(object->base + link_address);
 }
 static inline bool object_holds(const struct object *object, const void *place, u64 size) {
-    return (u64)place >= object->start && (u64)place <= object->end && size <= object->end - (u64)place;
+    return (u64)place >= object->start && (u64)place <= object->end &&
+           size <= object->end - (u64)place;
 }
 
 // search.c
 extern HIDDEN const char *const default_directories[];
 struct object *search_library(const char *name, struct object *wanted_by);
-struct object *search_open(const char *path);           // NULL with error set
-bool search_dependencies(struct object *first_new);     // of every object from there on
+struct object *search_open(const char *path);       // NULL with error set
+bool search_dependencies(struct object *first_new); // of every object from there on
 bool scope_breadth_first(struct scope *scope, struct object *root);
-char *search_program(const char *name);                 // the path of a program, or NULL
+char *search_program(const char *name); // the path of a program, or NULL
 
 // lookup.c
 struct definition {
@@ -120,27 +121,28 @@ bool lookup_in(struct object *object, const char *name, struct definition *out);
 bool lookup_scope(const struct scope *scope, const char *name, const struct object *skip,
                   struct definition *out);
 // As relocations of `from` see it: global scope, its own dlopen's scope, the kernel.
-bool lookup_for(struct object *from, const char *name, const struct object *skip, struct definition *out);
+bool lookup_for(struct object *from, const char *name, const struct object *skip,
+                struct definition *out);
 void *definition_address(const struct definition *definition); // runs an IFUNC's resolver
 
 // relocate.c, kernel_object.c
 bool relocate_from(struct object *first_new); // every object from there on, last first
 void kernel_rebind(void);
-u64 kernel_moved(u64 address);                // where a COPY relocation moved kernel data
+u64 kernel_moved(u64 address); // where a COPY relocation moved kernel data
 void kernel_note_copy(u64 from, u64 to);
 
 // tls.c
-void tls_boot(void);                           // a control block for the first thread, no modules
+void tls_boot(void); // a control block for the first thread, no modules
 bool tls_assign(struct object *object, bool at_start);
-bool tls_install_first(void);                  // the program's real first thread
+bool tls_install_first(void);                   // the program's real first thread
 bool tls_install_new(struct object *first_new); // for the threads that already run
 struct tls_state {
     struct tls_module **tail;
     size_t static_end, dynamic_end, count;
 };
-struct tls_state tls_save(void);               // to take back assignments when dlopen fails
+struct tls_state tls_save(void); // to take back assignments when dlopen fails
 void tls_restore(struct tls_state state);
 extern HIDDEN struct musl_thread *tls_first_thread;
 
 // start.c
-void initialise(struct object *object);        // its dependencies first
+void initialise(struct object *object); // its dependencies first

@@ -30,7 +30,8 @@ static u32 sysv_hash(const char *name) {
 static bool matches(const struct object *object, u32 i, const char *name) {
     const Elf64_Sym *symbol = &object->symbols[i];
     unsigned type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info);
-    if (symbol->st_shndx == SHN_UNDEF || binding == STB_LOCAL || symbol->st_name >= object->strings_size)
+    if (symbol->st_shndx == SHN_UNDEF || binding == STB_LOCAL ||
+        symbol->st_name >= object->strings_size)
         return false;
     if (type == STT_SECTION || type == STT_FILE)
         return false;
@@ -63,7 +64,8 @@ static const Elf64_Sym *find_gnu(const struct object *object, const char *name) 
     if (i < first)
         return NULL;
     do {
-        if ((chain[i - first] | 1) == (hash | 1) && matches(object, i, name) && accept(object, i, &found))
+        if ((chain[i - first] | 1) == (hash | 1) && matches(object, i, name) &&
+            accept(object, i, &found))
             break;
     } while (!(chain[i++ - first] & 1));
     return found;
@@ -76,7 +78,8 @@ static const Elf64_Sym *find_sysv(const struct object *object, const char *name)
     if (!buckets)
         return NULL;
     u32 steps = 0;
-    for (u32 i = bucket[sysv_hash(name) % buckets]; i && i < symbols && steps++ < symbols; i = chain[i])
+    for (u32 i = bucket[sysv_hash(name) % buckets]; i && i < symbols && steps++ < symbols;
+         i = chain[i])
         if (matches(object, i, name) && accept(object, i, &found))
             break;
     return found;
@@ -102,7 +105,8 @@ bool lookup_scope(const struct scope *scope, const char *name, const struct obje
     return false;
 }
 
-bool lookup_for(struct object *from, const char *name, const struct object *skip, struct definition *out) {
+bool lookup_for(struct object *from, const char *name, const struct object *skip,
+                struct definition *out) {
     return lookup_scope(&application.global, name, skip, out) ||
            lookup_scope(&from->local, name, skip, out) || lookup_in(application.kernel, name, out);
 }
@@ -123,7 +127,8 @@ size_t object_symbol_count(const struct object *object) {
     if (!object->gnu_hash)
         return 0;
     const u32 *table = object->gnu_hash;
-    const u32 *bucket = (const u32 *)((const u64 *)(table + 4) + table[2]), *chain = bucket + table[0];
+    const u32 *bucket = (const u32 *)((const u64 *)(table + 4) + table[2]),
+              *chain = bucket + table[0];
     u32 last = 0;
     for (u32 i = 0; i < table[0]; i++)
         last = MAX(last, bucket[i]);

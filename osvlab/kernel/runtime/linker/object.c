@@ -32,8 +32,8 @@ static void refuse_script(const struct file *file, const char *start, size_t siz
     const char *name = start + 2;
     while (length && *name == ' ')
         name++, length--;
-    linker_fail("%s: a script, not an ELF program; run its interpreter: %.*s %s", file->path, length,
-                name, file->path);
+    linker_fail("%s: a script, not an ELF program; run its interpreter: %.*s %s", file->path,
+                length, name, file->path);
 }
 
 static bool check_identity(const struct file *file) {
@@ -48,13 +48,15 @@ static bool check_identity(const struct file *file) {
     else if (h->e_ident[EI_OSABI] != ELFOSABI_NONE && h->e_ident[EI_OSABI] != ELFOSABI_LINUX)
         linker_fail("%s: bad os abi %d", path, h->e_ident[EI_OSABI]);
     else if (h->e_machine != EM_X86_64)
-        linker_fail("machine type for %s differs from the kernel: %d, not %d (x86_64)", path, h->e_machine,
-                    EM_X86_64);
+        linker_fail("machine type for %s differs from the kernel: %d, not %d (x86_64)", path,
+                    h->e_machine, EM_X86_64);
     else if (h->e_type != ET_DYN && h->e_type != ET_EXEC)
-        linker_fail("%s: bad executable type %d (only shared-object, PIE or non-PIE executable supported)",
-                    path, h->e_type);
+        linker_fail(
+            "%s: bad executable type %d (only shared-object, PIE or non-PIE executable supported)",
+            path, h->e_type);
     else if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum == 0 || h->e_phnum > MAX_HEADERS)
-        linker_fail("%s: bad elf header (%d program headers of %d bytes)", path, h->e_phnum, h->e_phentsize);
+        linker_fail("%s: bad elf header (%d program headers of %d bytes)", path, h->e_phnum,
+                    h->e_phentsize);
     else
         return true;
     return false;
@@ -68,7 +70,8 @@ static bool read_header(struct file *file) {
         return false;
     }
     if (!S_ISREG(status.st_mode)) {
-        linker_fail("%s: %s, not a program", file->path, S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
+        linker_fail("%s: %s, not a program", file->path,
+                    S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
         return false;
     }
     file->size = (u64)status.st_size;
@@ -82,11 +85,13 @@ static bool read_header(struct file *file) {
         return false;
     }
     if (got < SELFMAG || memcmp(start, ELFMAG, SELFMAG)) {
-        linker_fail("%s: bad elf header (%s)", file->path, got ? "not an ELF file" : "the file is empty");
+        linker_fail("%s: bad elf header (%s)", file->path,
+                    got ? "not an ELF file" : "the file is empty");
         return false;
     }
     if ((size_t)got < sizeof(Elf64_Ehdr)) {
-        linker_fail("executable too short %s: file_size=%zd need=%zu", file->path, got, sizeof(Elf64_Ehdr));
+        linker_fail("executable too short %s: file_size=%zd need=%zu", file->path, got,
+                    sizeof(Elf64_Ehdr));
         return false;
     }
     memcpy(&file->header, start, sizeof(Elf64_Ehdr));
@@ -97,7 +102,8 @@ static bool check_segment(const struct file *file, const Elf64_Phdr *p, u64 prev
     u64 end;
     if (p->p_filesz && (p->p_offset > file->size || p->p_filesz > file->size - p->p_offset))
         linker_fail("executable too short %s: file_size=%llu need=%llu", file->path,
-                    (unsigned long long)file->size, (unsigned long long)(p->p_offset + p->p_filesz));
+                    (unsigned long long)file->size,
+                    (unsigned long long)(p->p_offset + p->p_filesz));
     else if (p->p_memsz < p->p_filesz || __builtin_add_overflow(p->p_vaddr, p->p_memsz, &end) ||
              end > 1UL << 46 || p->p_vaddr < previous_end ||
              (p->p_filesz && (p->p_vaddr - p->p_offset) % PAGE_SIZE))
@@ -148,7 +154,8 @@ static bool reserve(struct object *object) {
     u64 size = object->end - object->start, want = object->start;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     if (object->executable_type) {
-        u64 kernel_start = (u64)application.kernel->start, kernel_end = (u64)application.kernel->end;
+        u64 kernel_start = (u64)application.kernel->start,
+            kernel_end = (u64)application.kernel->end;
         if (object->start < kernel_end && kernel_start < object->end) {
             linker_fail("Non-PIC executable [%s] collides with kernel: [%llx-%llx] !", object->path,
                         (unsigned long long)object->start, (unsigned long long)object->end);
@@ -164,7 +171,8 @@ static bool reserve(struct object *object) {
             munmap(place, size);
         linker_fail(object->executable_type ? "%s: its addresses 0x%llx-0x%llx are in use"
                                             : "%s: no room for its 0x%llx-0x%llx",
-                    object->path, (unsigned long long)object->start, (unsigned long long)object->end);
+                    object->path, (unsigned long long)object->start,
+                    (unsigned long long)object->end);
         return false;
     }
     object->mapped = true;
@@ -193,7 +201,8 @@ static bool map_segment(const struct file *file, const struct object *object, co
     u64 zero = p->p_filesz ? ALIGN_UP(file_end, PAGE_SIZE) : page;
     if (p->p_filesz && (prot & PROT_WRITE))
         memset((void *)file_end, 0, MIN(zero, end) - file_end);
-    return zero >= end || mmap((void *)zero, end - zero, prot, flags | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+    return zero >= end ||
+           mmap((void *)zero, end - zero, prot, flags | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 }
 
 static bool map_segments(const struct file *file, struct object *object) {
@@ -213,21 +222,27 @@ static bool load(const struct file *file, struct object *object) {
     for (size_t i = 0; i < object->header_count; i++) {
         const Elf64_Phdr *p = &object->headers[i];
         void *place = object_at(object, p->p_vaddr);
-        bool used = p->p_type == PT_DYNAMIC || p->p_type == PT_GNU_EH_FRAME || p->p_type == PT_GNU_RELRO ||
-                    p->p_type == PT_TLS;
+        bool used = p->p_type == PT_DYNAMIC || p->p_type == PT_GNU_EH_FRAME ||
+                    p->p_type == PT_GNU_RELRO || p->p_type == PT_TLS;
         if (used && (!object_holds(object, place, p->p_memsz) || (p->p_align & (p->p_align - 1)))) {
             linker_fail("%s: bad elf header (program header %zu points outside)", object->path, i);
             return false;
         }
         switch (p->p_type) {
-        case PT_DYNAMIC: object->dynamic = place; break;
-        case PT_GNU_EH_FRAME: object->eh_frame_header = place; break;
+        case PT_DYNAMIC:
+            object->dynamic = place;
+            break;
+        case PT_GNU_EH_FRAME:
+            object->eh_frame_header = place;
+            break;
         case PT_GNU_RELRO:
             object->relro_start = ALIGN_DOWN((u64)place, PAGE_SIZE);
             object->relro_end = ALIGN_DOWN((u64)place + p->p_memsz, PAGE_SIZE);
             break;
         case PT_TLS:
-            object->tls = (struct tls_module){.image = place, .length = p->p_filesz, .size = p->p_memsz,
+            object->tls = (struct tls_module){.image = place,
+                                              .length = p->p_filesz,
+                                              .size = p->p_memsz,
                                               .align = p->p_align ? p->p_align : 1};
             break;
         }

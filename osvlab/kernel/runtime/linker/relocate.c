@@ -31,16 +31,18 @@ static const char *symbol_name(const struct object *object, const Elf64_Sym *sym
 
 static void note_missing(struct missing *missing, const struct object *object, const char *name) {
     if (missing->count++ == 0) {
-        int n = snprintf(missing->text, sizeof(missing->text), "%s: missing symbol %s (looked in %s", object->path,
-                         name, application.global.objects[0]->path);
+        int n =
+            snprintf(missing->text, sizeof(missing->text), "%s: missing symbol %s (looked in %s",
+                     object->path, name, application.global.objects[0]->path);
         for (size_t i = 1; i < application.global.count && n < 300; i++)
             n += snprintf(missing->text + n, sizeof(missing->text) - (size_t)n, ", %s",
                           application.global.objects[i]->path);
         n += snprintf(missing->text + n, sizeof(missing->text) - (size_t)n, " and the kernel)");
         missing->length = MIN((size_t)n, sizeof(missing->text) - 1);
     } else if (missing->length + strlen(name) + 8 < sizeof(missing->text)) {
-        missing->length += (size_t)snprintf(missing->text + missing->length, sizeof(missing->text) - missing->length,
-                                            "%s%s", missing->count == 2 ? "; also " : ", ", name);
+        missing->length += (size_t)snprintf(missing->text + missing->length,
+                                            sizeof(missing->text) - missing->length, "%s%s",
+                                            missing->count == 2 ? "; also " : ", ", name);
     }
 }
 
@@ -52,7 +54,8 @@ static bool resolve(struct object *object, const Elf64_Rela *r, struct definitio
     *found = (struct definition){object, symbol};
     if (!ELF64_R_SYM(r->r_info) || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
         return true;
-    if (ELF64_ST_VISIBILITY(symbol->st_other) != STV_DEFAULT && symbol->st_shndx != SHN_UNDEF && !copy)
+    if (ELF64_ST_VISIBILITY(symbol->st_other) != STV_DEFAULT && symbol->st_shndx != SHN_UNDEF &&
+        !copy)
         return true; // protected: nobody else's definition counts
     const char *name = symbol_name(object, symbol);
     if (lookup_for(object, name, copy ? object : NULL, found))
@@ -64,14 +67,15 @@ static bool resolve(struct object *object, const Elf64_Rela *r, struct definitio
     return false;
 }
 
-static bool tls_distance(const struct object *object, const struct definition *found, const Elf64_Rela *r,
-                         u64 *value) {
+static bool tls_distance(const struct object *object, const struct definition *found,
+                         const Elf64_Rela *r, u64 *value) {
     *value = (u64)r->r_addend;
     if (!found->symbol)
         return true;
     if (!found->object->tls_static && found->object->tls_id) {
-        linker_fail("%s: needs thread-local storage of %s at a fixed place, but that was opened late",
-                    object->path, found->object->path);
+        linker_fail(
+            "%s: needs thread-local storage of %s at a fixed place, but that was opened late",
+            object->path, found->object->path);
         return false;
     }
     *value += found->symbol->st_value - found->object->tls.offset;
@@ -106,8 +110,8 @@ static bool is_resolver(const struct definition *found) {
            ELF64_ST_TYPE(found->symbol->st_info) == STT_GNU_IFUNC;
 }
 
-static void copy_variable(struct object *object, const Elf64_Rela *r, const struct definition *found,
-                          void *where, enum round round) {
+static void copy_variable(struct object *object, const Elf64_Rela *r,
+                          const struct definition *found, void *where, enum round round) {
     const Elf64_Sym *mine = &object->symbols[ELF64_R_SYM(r->r_info)];
     u64 from = found->object->base + found->symbol->st_value;
     if (round == COPIES)
@@ -117,7 +121,8 @@ static void copy_variable(struct object *object, const Elf64_Rela *r, const stru
 }
 
 // One relocation, if it belongs to this round. `found` is what its symbol means.
-static bool apply(struct object *object, const Elf64_Rela *r, const struct definition *found, enum round round) {
+static bool apply(struct object *object, const Elf64_Rela *r, const struct definition *found,
+                  enum round round) {
     u64 *where = object_at(object, r->r_offset), addend = (u64)r->r_addend;
     u64 address;
     switch (ELF64_R_TYPE(r->r_info)) {
@@ -145,23 +150,30 @@ static bool apply(struct object *object, const Elf64_Rela *r, const struct defin
     case R_X86_64_TLSDESC:
         return set_descriptor(found, r, where);
     }
-    linker_fail("%s: relocate_rela(): unknown relocation type %lx", object->path, ELF64_R_TYPE(r->r_info));
+    linker_fail("%s: relocate_rela(): unknown relocation type %lx", object->path,
+                ELF64_R_TYPE(r->r_info));
     return false;
 }
 
 static bool in_round(const struct object *object, u64 type, enum round round) {
     switch (type) {
-    case R_X86_64_NONE: return false;
-    case R_X86_64_COPY: return round == PLACES || round == COPIES;
-    case R_X86_64_IRELATIVE: return round == RESOLVERS;
+    case R_X86_64_NONE:
+        return false;
+    case R_X86_64_COPY:
+        return round == PLACES || round == COPIES;
+    case R_X86_64_IRELATIVE:
+        return round == RESOLVERS;
     case R_X86_64_64:
     case R_X86_64_GLOB_DAT:
-    case R_X86_64_JUMP_SLOT: return round == PLAIN || (round == RESOLVERS && object->symbolic_resolvers);
-    default: return round == PLAIN;
+    case R_X86_64_JUMP_SLOT:
+        return round == PLAIN || (round == RESOLVERS && object->symbolic_resolvers);
+    default:
+        return round == PLAIN;
     }
 }
 
-static bool relocate_table(struct object *object, u64 table, u64 size, enum round round, struct missing *missing) {
+static bool relocate_table(struct object *object, u64 table, u64 size, enum round round,
+                           struct missing *missing) {
     const Elf64_Rela *r = object_at(object, table), *end = r + size / sizeof(*r);
     for (; r < end; r++) {
         u64 type = ELF64_R_TYPE(r->r_info);
@@ -174,7 +186,7 @@ static bool relocate_table(struct object *object, u64 table, u64 size, enum roun
             return false;
         }
         if (type == R_X86_64_IRELATIVE) {
-            *(u64 *)where = ((u64(*)(void))(object->base + (u64)r->r_addend))();
+            *(u64 *)where = ((u64 (*)(void))(object->base + (u64)r->r_addend))();
             continue;
         }
         if (type != R_X86_64_RELATIVE && !resolve(object, r, &found, missing))
@@ -188,13 +200,15 @@ static bool relocate_table(struct object *object, u64 table, u64 size, enum roun
 }
 
 static bool relocate_relative(struct object *object) {
-    const u64 *entry = object_at(object, object->relr), *end = entry + object->relr_size / sizeof(u64);
+    const u64 *entry = object_at(object, object->relr),
+              *end = entry + object->relr_size / sizeof(u64);
     u64 *where = NULL;
     for (; entry < end; entry++) {
         if (!(*entry & 1)) {
             where = object_at(object, *entry);
             if (!object_holds(object, where, 8)) {
-                linker_fail("%s: damaged relocations (RELR 0x%lx is outside)", object->path, *entry);
+                linker_fail("%s: damaged relocations (RELR 0x%lx is outside)", object->path,
+                            *entry);
                 return false;
             }
             *where++ += object->base;
@@ -219,7 +233,8 @@ static bool protect(const struct object *object, bool open) {
         u64 end = ALIGN_UP(object->base + p->p_vaddr + p->p_memsz, PAGE_SIZE);
         int prot = open ? PROT_READ | PROT_WRITE : PROT_READ | (p->p_flags & PF_X ? PROT_EXEC : 0);
         if (mprotect((void *)start, end - start, prot)) {
-            linker_fail("%s: cannot change the protection of its code: %s", object->path, strerror(errno));
+            linker_fail("%s: cannot change the protection of its code: %s", object->path,
+                        strerror(errno));
             return false;
         }
     }
@@ -227,8 +242,10 @@ static bool protect(const struct object *object, bool open) {
 }
 
 static bool relocate_round(struct object *object, enum round round, struct missing *missing) {
-    return relocate_table(object, object->table[DT_RELA], object->table[DT_RELASZ], round, missing) &&
-           relocate_table(object, object->table[DT_JMPREL], object->table[DT_PLTRELSZ], round, missing);
+    return relocate_table(object, object->table[DT_RELA], object->table[DT_RELASZ], round,
+                          missing) &&
+           relocate_table(object, object->table[DT_JMPREL], object->table[DT_PLTRELSZ], round,
+                          missing);
 }
 
 static bool each_round(struct object *first_new, struct missing *missing) {

@@ -16,7 +16,13 @@
 #include <unistd.h>
 
 const char *const default_directories[] = {
-    "/", "/usr/lib", "/lib", "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/local/lib", NULL,
+    "/",
+    "/usr/lib",
+    "/lib",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/usr/local/lib",
+    NULL,
 };
 static const char *const program_directories[] = {
     "/", "/usr/lib", "/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin", NULL,
@@ -24,9 +30,19 @@ static const char *const program_directories[] = {
 
 // Libraries that the kernel is: they are never looked for in the image.
 static const char *const kernel_names[] = {
-    "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1",
-    "libresolv.so.2", "libcrypt.so.1", "ld-linux-x86-64.so.2", "libc.so", "libc.musl-x86_64.so.1",
-    "ld-musl-x86_64.so.1", NULL,
+    "libc.so.6",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+    "libresolv.so.2",
+    "libcrypt.so.1",
+    "ld-linux-x86-64.so.2",
+    "libc.so",
+    "libc.musl-x86_64.so.1",
+    "ld-musl-x86_64.so.1",
+    NULL,
 };
 
 static bool is_kernel_name(const char *name) {
@@ -114,25 +130,28 @@ static int try_directory(struct search *search, char *path, const char *director
         if (length < token || strncmp(directory, tokens[i], token))
             continue;
         const char *slash = strrchr(origin->path, '/');
-        snprintf(expanded, sizeof(expanded), "%.*s%.*s", slash ? (int)(slash - origin->path) : 0, origin->path,
-                 (int)(length - token), directory + token);
+        snprintf(expanded, sizeof(expanded), "%.*s%.*s", slash ? (int)(slash - origin->path) : 0,
+                 origin->path, (int)(length - token), directory + token);
     }
     if (!expanded[0])
         snprintf(expanded, sizeof(expanded), "%.*s", (int)length, directory);
     size_t end = strlen(expanded);
     if (!end)
         return -1;
-    if (snprintf(path, PATH_MAX, "%s%s%s", expanded, expanded[end - 1] == '/' ? "" : "/", search->name) >= PATH_MAX)
+    if (snprintf(path, PATH_MAX, "%s%s%s", expanded, expanded[end - 1] == '/' ? "" : "/",
+                 search->name) >= PATH_MAX)
         return -1;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0 && search->length < sizeof(search->looked))
-        search->length += (size_t)snprintf(search->looked + search->length, sizeof(search->looked) - search->length,
-                                           "%s%s", search->length ? ", " : "", expanded);
+        search->length += (size_t)snprintf(search->looked + search->length,
+                                           sizeof(search->looked) - search->length, "%s%s",
+                                           search->length ? ", " : "", expanded);
     return descriptor;
 }
 
 // Tries a list of directories separated by colons.
-static int try_list(struct search *search, char *path, const char *list, const struct object *origin) {
+static int try_list(struct search *search, char *path, const char *list,
+                    const struct object *origin) {
     int descriptor = -1;
     while (list && *list && descriptor < 0) {
         size_t length = strcspn(list, ":");
@@ -169,8 +188,8 @@ struct object *search_library(const char *name, struct object *wanted_by) {
     int descriptor = find_library(&search, path, wanted_by);
     if (descriptor >= 0)
         return adopt(path, descriptor);
-    linker_fail("%s: library %s not found (looked in %s)", wanted_by ? wanted_by->path : "dlopen", name,
-                search.looked);
+    linker_fail("%s: library %s not found (looked in %s)", wanted_by ? wanted_by->path : "dlopen",
+                name, search.looked);
     return NULL;
 }
 
@@ -187,7 +206,8 @@ static bool load_needed(struct object *object) {
     for (const Elf64_Dyn *d = object->dynamic; d->d_tag; d++) {
         if (d->d_tag != DT_NEEDED)
             continue;
-        const char *name = d->d_un.d_val < object->strings_size ? object->strings + d->d_un.d_val : "";
+        const char *name =
+            d->d_un.d_val < object->strings_size ? object->strings + d->d_un.d_val : "";
         struct object *library = search_library(name, object);
         if (!library)
             return false;

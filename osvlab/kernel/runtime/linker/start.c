@@ -13,7 +13,7 @@
 
 #include "linker.h"
 
-#define NOT_FOUND 127    // exit statuses as a shell gives them
+#define NOT_FOUND 127 // exit statuses as a shell gives them
 #define NOT_RUNNABLE 126
 
 struct application application;
@@ -46,7 +46,8 @@ static void run_array(const struct object *object, u64 table, u64 size) {
     u64 *functions = object_at(object, table);
     for (u64 i = 0; i < size / sizeof(u64); i++)
         if (functions[i] && functions[i] != ~0UL)
-            ((initialiser *)functions[i])(application.argc, application.argv, application.environment);
+            ((initialiser *)functions[i])(application.argc, application.argv,
+                                          application.environment);
 }
 
 static void run_initialisers(const struct object *object) {
@@ -91,7 +92,8 @@ void __libc_exit_fini(void) {
 static void initialise_all(initialiser *start_code) {
     struct object *program = application.program;
     bool old_start_code = start_code && (u64)start_code != program->base + program->table[DT_INIT];
-    run_array(program, program->table[DT_PREINIT_ARRAY], old_start_code ? 0 : program->table[DT_PREINIT_ARRAYSZ]);
+    run_array(program, program->table[DT_PREINIT_ARRAY],
+              old_start_code ? 0 : program->table[DT_PREINIT_ARRAYSZ]);
     program->initialised = true;
     for (size_t i = 0; i < program->needed_count; i++)
         initialise(program->needed[i]);
@@ -103,10 +105,10 @@ static void initialise_all(initialiser *start_code) {
 }
 
 // What every program's _start calls.
-EXPORT int __libc_start_main(main_function *main, int argc, char **argv, initialiser *init, void (*fini)(void),
-                             void (*linker_fini)(void), void *stack_end);
-EXPORT int __libc_start_main(main_function *main, int argc, char **argv, initialiser *init, void (*fini)(void),
-                             void (*linker_fini)(void), void *stack_end) {
+EXPORT int __libc_start_main(main_function *main, int argc, char **argv, initialiser *init,
+                             void (*fini)(void), void (*linker_fini)(void), void *stack_end);
+EXPORT int __libc_start_main(main_function *main, int argc, char **argv, initialiser *init,
+                             void (*fini)(void), void (*linker_fini)(void), void *stack_end) {
     (void)fini, (void)linker_fini, (void)stack_end;
     initialise_all(init);
     exit(main(argc, argv, application.environment));
@@ -212,6 +214,7 @@ _Noreturn void application_entry(long *stack, struct launch *launch) {
         linker_fail("%s: Failed looking up main", program->path);
         refuse(NOT_RUNNABLE);
     }
-    __libc_start_main(definition_address(&main), application.argc, application.argv, NULL, NULL, NULL, NULL);
+    __libc_start_main(definition_address(&main), application.argc, application.argv, NULL, NULL,
+                      NULL, NULL);
     __builtin_unreachable();
 }

@@ -26,7 +26,8 @@ static bool running;
 static void update_sizes(void) {
     size_t below = running ? dynamic_end : static_limit;
     __libc.tls_align = MAX(__libc.tls_align, static_align);
-    size_t size = (1 + __libc.tls_count) * sizeof(void *) + below + CONTROL_BLOCK_MAX + 2 * __libc.tls_align;
+    size_t size =
+        (1 + __libc.tls_count) * sizeof(void *) + below + CONTROL_BLOCK_MAX + 2 * __libc.tls_align;
     __libc.tls_size = ALIGN_UP(size, __libc.tls_align);
 }
 
@@ -56,8 +57,9 @@ bool tls_assign(struct object *object, bool at_start) {
     if (at_start || insists) {
         tls->offset = place(static_end, tls);
         if (!at_start && (tls->offset > static_limit || tls->align > static_align)) {
-            linker_fail("%s: cannot open it late: its %zu bytes of static thread-local storage do not fit",
-                        object->path, tls->size);
+            linker_fail(
+                "%s: cannot open it late: its %zu bytes of static thread-local storage do not fit",
+                object->path, tls->size);
             return false;
         }
         static_end = tls->offset;
@@ -115,7 +117,8 @@ static size_t count_threads(struct musl_thread *self) {
 }
 
 // Gives one thread a longer dtv and the new modules' blocks, out of *memory.
-static void extend_thread(struct musl_thread *thread, struct object *first_new, unsigned char **memory) {
+static void extend_thread(struct musl_thread *thread, struct object *first_new,
+                          unsigned char **memory) {
     uintptr_t *dtv = (uintptr_t *)*memory;
     size_t old = thread->dtv[0];
     memcpy(dtv, thread->dtv, (old + 1) * sizeof(*dtv));

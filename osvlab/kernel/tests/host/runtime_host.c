@@ -44,6 +44,11 @@ void core_booted(void) {
     dprintf(1, "Booted up in 0.00 ms\n");
 }
 
+int core_share(u64 kernel_address, size_t size, u64 address, int protection) {
+    (void)kernel_address, (void)size, (void)address, (void)protection;
+    return -ENOSYS; // then the runtime copies
+}
+
 void core_report_started(int pid, const char *command) {
     (void)pid, (void)command;
 }
