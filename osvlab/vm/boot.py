@@ -109,12 +109,7 @@ def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKin
     )
     if wanted is None:
         return (MachineKind.MICROVM if microvm else MachineKind.PC), accelerator
-    try:
-        kind = MachineKind(wanted)
-    except ValueError:
-        raise MachineError(
-            f"no such machine: {wanted}", hint=f"There are: {', '.join(MachineKind)}."
-        ) from None
+    kind = MachineKind.named(wanted)
     if kind is MachineKind.MICROVM and not microvm:
         why = (
             "it boots from its own disk"

@@ -29,6 +29,14 @@ class MachineKind(StrEnum):
     PC = "pc"
     Q35 = "q35"
 
+    @classmethod
+    def named(cls, name: str) -> MachineKind:
+        """Return the kind of that name. Raises MachineError when there is none."""
+        try:
+            return cls(name)
+        except ValueError:
+            raise MachineError(f"no such machine: {name}", hint=f"There are: {', '.join(cls)}.") from None
+
 
 class Accelerator(StrEnum):
     """How guest instructions run: on the CPU (``kvm``) or translated (``tcg``)."""
@@ -111,6 +119,7 @@ class Machine:
     accelerator: Accelerator | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", MachineKind.named(self.kind))  # a plain "pc" is welcome
         if self.memory < MIB or self.memory % MIB:
             raise MachineError(
                 f"a machine cannot have {self.memory} bytes of memory",
