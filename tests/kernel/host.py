@@ -20,6 +20,7 @@ def build(output: Path, sources: Sequence[str], flags: Sequence[str] = ()) -> Pa
 
 def run(program: Path, *arguments: str, seconds: float = 120) -> str:
     """Run it; a sanitizer report or a failed assertion fails the test with its text."""
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=seconds, check=False)
+    argv = [program, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

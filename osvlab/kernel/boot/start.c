@@ -13,7 +13,6 @@
 #include "scheduler.h"
 
 void kernel_start(u32 start_info);
-void relocate_kernel(void);
 void runtime_launch(void);
 
 // The second half runs as a thread, because drivers and filesystems sleep.
@@ -30,7 +29,6 @@ static void finish_boot(void *unused) {
 
 void kernel_start(u32 start_info) {
     clock_init_early();         // the reference starts counting now
-    relocate_kernel();          // before any pointer in data is used
     cpu_init();                 // exceptions are reported from here on
     uart_init();                // and can be read
     report_init();              // and reach the host

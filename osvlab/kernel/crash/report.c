@@ -71,7 +71,7 @@ static void say_what_happened(void) {
 
     kprintf("\n%s\n[registers]\n", fault);
     report_part("{\"event\":\"crashed\",\"thread\":\"%s\"",
-                report_escape(text, sizeof(text), t ? t->name : "boot"));
+                report_escape(text, sizeof(text), t ? thread_title(t) : "boot"));
     report_escape(text, sizeof(text), fault);
     report_part(",\"fault\":\"");
     for (const char *p = text; *p; p += strnlen(p, 200))

@@ -43,7 +43,8 @@ static int splice_link(struct walk *walk, struct vnode *link) {
         int status = link->operations->follow(link, &target);
         if (status == 0)
             step_to(walk, target);
-        return status == 0 ? 1 : status;
+        if (status <= 0)
+            return status;
     }
     char *target = kzalloc(PATH_MAX);
     if (target == NULL)

@@ -13,7 +13,7 @@ static struct list mounts = LIST(mounts);
 static struct vnode *root;
 static u64 next_id = 2;
 
-static const struct filesystem *const filesystems[] = {&ramfs, &devfs, &rofs};
+static const struct filesystem *const filesystems[] = {&ramfs, &devfs, &procfs, &sysfs, &rofs};
 
 void names_lock(void) {
     mutex_lock(&names);

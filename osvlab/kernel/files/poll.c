@@ -27,11 +27,33 @@ void poll_table_init(struct poll_table *table) {
     table->block = &table->first;
 }
 
-// A new round: entries are taken from the beginning, most of them for the queue they are in.
+// Leaves all queues. Never called with a spinlock held: it may drop the last reference to a file.
+static void leave_all(struct poll_table *table) {
+    for (struct poll_block *block = &table->first; block != NULL; block = block->next) {
+        for (size_t i = 0; i < ARRAY_SIZE(block->entries); i++) {
+            struct poll_entry *entry = &block->entries[i];
+            if (entry->queue != NULL)
+                wait_finish(entry->queue, &entry->waiter);
+            if (entry->file != NULL)
+                file_put(entry->file);
+            memset(entry, 0, sizeof(*entry));
+        }
+    }
+}
+
 void poll_table_again(struct poll_table *table) {
+    leave_all(table);
     table->block = &table->first;
     table->used = 0;
     table->no_memory = false;
+}
+
+void poll_table_finish(struct poll_table *table) {
+    leave_all(table);
+    for (struct poll_block *block = table->first.next, *next; block != NULL; block = next) {
+        next = block->next;
+        kfree(block);
+    }
 }
 
 bool poll_table_reserve(struct poll_table *table, size_t entries) {
@@ -47,17 +69,13 @@ bool poll_table_reserve(struct poll_table *table, size_t entries) {
     return true;
 }
 
-static void entry_leave(struct poll_entry *entry) {
-    if (entry->queue != NULL)
-        wait_finish(entry->queue, &entry->waiter);
-    if (entry->file != NULL)
-        file_put(entry->file);
-    memset(entry, 0, sizeof(*entry));
-}
-
 void poll_on(struct poll_table *table, struct poll_source *source) {
     if (table == NULL)
         return;
+    if (table->counting) {
+        table->generation += __atomic_load_n(&source->generation, __ATOMIC_ACQUIRE);
+        return;
+    }
     if (table->used == ARRAY_SIZE(table->block->entries)) {
         if (table->block->next == NULL) {
             table->no_memory = true;
@@ -67,13 +85,10 @@ void poll_on(struct poll_table *table, struct poll_source *source) {
         table->used = 0;
     }
     struct poll_entry *entry = &table->block->entries[table->used++];
-    if (entry->queue != &source->queue || entry->file != table->file) {
-        entry_leave(entry);
-        entry->queue = &source->queue;
-        entry->file = table->file;
-        if (entry->file != NULL)
-            file_get(entry->file);
-    }
+    entry->queue = &source->queue;
+    entry->file = table->file;
+    if (entry->file != NULL)
+        file_get(entry->file);
     wait_prepare(entry->queue, &entry->waiter);
 }
 
@@ -82,18 +97,6 @@ int poll_table_sleep(struct poll_table *table, u64 deadline) {
     u64 soon = table->no_memory ? clock_monotonic() + 10 * MILLISECOND : NEVER;
     int status = wait_sleep(MIN(deadline, soon), true);
     return status == -ETIMEDOUT && soon < deadline ? 0 : status;
-}
-
-void poll_table_finish(struct poll_table *table) {
-    struct poll_block *block = &table->first;
-    while (block != NULL) {
-        for (size_t i = 0; i < ARRAY_SIZE(block->entries); i++)
-            entry_leave(&block->entries[i]);
-        struct poll_block *next = block->next;
-        if (block != &table->first)
-            kfree(block);
-        block = next;
-    }
 }
 
 unsigned file_poll(struct file *file, struct poll_table *table) {
@@ -142,9 +145,12 @@ static int wait_for_items(struct poll_item *items, size_t count, u64 deadline) {
     poll_table_init(table);
     for (int status = 0;;) {
         poll_table_again(table);
-        for (size_t i = 0; i < count; i++)
-            if (items[i].file != NULL && (poll_table_reserve(table, 4) || true))
-                file_poll(items[i].file, table);
+        for (size_t i = 0; i < count; i++) {
+            if (items[i].file == NULL)
+                continue;
+            poll_table_reserve(table, 4); // without memory the table looks again soon
+            file_poll(items[i].file, table);
+        }
         ready = look(items, count);
         if (ready > 0 || status < 0) {
             ready = ready > 0 ? ready : status == -ETIMEDOUT ? 0 : status;
@@ -198,7 +204,7 @@ long sys_poll(struct pollfd *user, unsigned long count, int timeout) {
     return do_poll(user, count, deadline);
 }
 
-static int timeout_in(const struct timespec *user, u64 *deadline) {
+int poll_timeout_in(const struct timespec *user, u64 *deadline) {
     struct timespec timeout;
     *deadline = NEVER;
     if (user == NULL)
@@ -228,7 +234,7 @@ int poll_signal_mask(const u64 *user, size_t size) {
 long sys_ppoll(struct pollfd *user, unsigned long count, const struct timespec *timeout, const u64 *mask,
                size_t mask_size) {
     u64 deadline;
-    int status = timeout_in(timeout, &deadline);
+    int status = poll_timeout_in(timeout, &deadline);
     if (status == 0)
         status = poll_signal_mask(mask, mask_size);
     return status < 0 ? status : do_poll(user, count, deadline);
@@ -334,7 +340,7 @@ long sys_pselect6(int count, u64 *read, u64 *write, u64 *except, struct timespec
         size_t size;
     } packed = {0};
     u64 deadline;
-    int status = timeout_in(timeout, &deadline);
+    int status = poll_timeout_in(timeout, &deadline);
     if (status == 0 && mask != NULL)
         status = user_read(&packed, mask, sizeof(packed));
     if (status == 0)

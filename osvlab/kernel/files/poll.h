@@ -32,13 +32,16 @@ struct poll_table {
     size_t used;       // entries of `block` that this round has taken
     struct file *file; // what is being polled, if the entries have to hold it
     bool no_memory;    // a source could not be waited for: look again soon
+    bool counting;     // do not wait, only add up the sources' generations
+    u32 generation;
 };
 
 void poll_source_init(struct poll_source *source, const char *name);
 void poll_notify(struct poll_source *source);
 void poll_on(struct poll_table *table, struct poll_source *source); // nothing if table is NULL
 
-// Used as: init; loop {again; poll all with the table; poll all with NULL; sleep}; finish.
+// Used as: init; loop {again; poll all with the table; poll all with NULL;
+// sleep}; finish.
 void poll_table_init(struct poll_table *table);
 void poll_table_again(struct poll_table *table);
 bool poll_table_reserve(struct poll_table *table, size_t entries); // so that poll_on allocates nothing
@@ -46,5 +49,6 @@ int poll_table_sleep(struct poll_table *table, u64 deadline);
 void poll_table_finish(struct poll_table *table); // leaves all queues
 int poll_signal_mask(const u64 *user, size_t size); // NULL: none
 u64 poll_deadline(const struct timespec *timeout); // relative -> when; NULL = NEVER
+int poll_timeout_in(const struct timespec *user, u64 *deadline); // the same from a system call; 0 = at once
 
 void epoll_forget(struct file *file);

@@ -61,7 +61,7 @@ struct vnode_operations {
                   struct vnode *to, const char *new_name, size_t new_length, struct vnode *replaced,
                   bool exchange);                                                 // -EROFS
     long (*read_link)(struct vnode *vnode, char *out, size_t size);               // -EINVAL
-    int (*follow)(struct vnode *vnode, struct vnode **out); // a link that leads to no name
+    int (*follow)(struct vnode *vnode, struct vnode **out); // a link that leads to no name; 1: by its text
 
     struct page *(*page)(struct vnode *vnode, u64 index, bool writable, int *error); // -ENODEV
     int (*truncate)(struct vnode *vnode, u64 size);                               // -EROFS

@@ -40,6 +40,7 @@ struct thread *current_thread(void);
 struct process *current_process(void);
 int thread_id(const struct thread *thread);
 const char *thread_name(const struct thread *thread);
+const char *thread_title(const struct thread *thread);
 
 // Starts a thread of the kernel's own process.
 struct thread *thread_start(const char *name, void (*function)(void *), void *argument);

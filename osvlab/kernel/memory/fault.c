@@ -131,6 +131,6 @@ void fault_describe(const struct registers *r, char *out, size_t size) {
     bool near_stack = r->cr2 - (r->rsp - 65536) < 131072 && area_range_valid(r->cr2, 1);
 
     format_string(out, size, "%s of %s 0x%lx in thread %s%s", act,
-                  what_is_there(r->cr2, r->error_code), r->cr2, t ? t->name : "(boot)",
+                  what_is_there(r->cr2, r->error_code), r->cr2, t ? thread_title(t) : "(boot)",
                   near_stack ? " (stack overflow?)" : "");
 }

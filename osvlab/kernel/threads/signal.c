@@ -106,7 +106,7 @@ static void die_by(struct registers *r, int signal) {
 
     if (CRASHING & BIT(signal)) {
         format_string(words, sizeof(words), "%s in thread %s, which handles no signal %d",
-                      signal == SIGABRT ? "abort" : "fatal signal", t->name, signal);
+                      signal == SIGABRT ? "abort" : "fatal signal", thread_title(t), signal);
         crash(r, words);
     }
     debug("process %d ended by signal %d\n", t->process->pid, signal);

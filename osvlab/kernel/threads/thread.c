@@ -36,6 +36,13 @@ const char *thread_name(const struct thread *thread) {
     return thread->name;
 }
 
+// For messages: an application's first thread is its main thread, whatever it calls itself.
+const char *thread_title(const struct thread *thread) {
+    bool first = thread->process && thread->process->pid == thread->id;
+
+    return first ? "main" : thread->name;
+}
+
 // Ids are shared by threads and processes: a process's number is its first thread's. The
 // kernel's first thread is 1, so that the first application is 2, as in OSv.
 static int take_id(const struct process *process) {
