@@ -84,11 +84,22 @@ long sys_statx(int descriptor, const char *name, int flags, unsigned mask, void 
     vnode_status(vnode, &s);
     vnode_put(vnode);
     struct kernel_statx x = {
-        .mask = STATX_BASIC, .block_size = (u32)s.st_blksize, .links = (u32)s.st_nlink, .uid = s.st_uid,
-        .gid = s.st_gid, .mode = (u16)s.st_mode, .inode = s.st_ino, .size = (u64)s.st_size,
-        .blocks = (u64)s.st_blocks, .accessed = statx_time(s.st_atim), .changed = statx_time(s.st_ctim),
-        .modified = statx_time(s.st_mtim), .device_major = major(s.st_rdev), .device_minor = minor(s.st_rdev),
-        .filesystem_major = major(s.st_dev), .filesystem_minor = minor(s.st_dev),
+        .mask = STATX_BASIC,
+        .block_size = (u32)s.st_blksize,
+        .links = (u32)s.st_nlink,
+        .uid = s.st_uid,
+        .gid = s.st_gid,
+        .mode = (u16)s.st_mode,
+        .inode = s.st_ino,
+        .size = (u64)s.st_size,
+        .blocks = (u64)s.st_blocks,
+        .accessed = statx_time(s.st_atim),
+        .changed = statx_time(s.st_ctim),
+        .modified = statx_time(s.st_mtim),
+        .device_major = major(s.st_rdev),
+        .device_minor = minor(s.st_rdev),
+        .filesystem_major = major(s.st_dev),
+        .filesystem_minor = minor(s.st_dev),
     };
     return user_write(out, &x, sizeof(x));
 }
@@ -126,7 +137,8 @@ long sys_fstatfs(int descriptor, struct statfs *out) {
 #define MAY_EXECUTE 1
 
 long sys_faccessat2(int descriptor, const char *name, int mode, int flags) {
-    if (mode & ~(MAY_READ | MAY_WRITE | MAY_EXECUTE) || flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+    if (mode & ~(MAY_READ | MAY_WRITE | MAY_EXECUTE) ||
+        flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     struct vnode *vnode;
     int status = vnode_at(descriptor, name, flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW,
@@ -282,7 +294,8 @@ long sys_futimesat(int descriptor, const char *name, const struct timeval *user)
     for (int i = 0; i < 2; i++) {
         if (values[i].tv_usec < 0 || values[i].tv_usec >= 1000000)
             return -EINVAL;
-        times[i] = (struct timespec){.tv_sec = values[i].tv_sec, .tv_nsec = values[i].tv_usec * 1000};
+        times[i] =
+            (struct timespec){.tv_sec = values[i].tv_sec, .tv_nsec = values[i].tv_usec * 1000};
     }
     return times_at(descriptor, name, times, 0);
 }
@@ -315,7 +328,8 @@ long sys_truncate(const char *name, i64 size) {
 }
 
 // The open, writable file behind a descriptor that changes of size need.
-static long with_writable(int descriptor, long (*change)(struct vnode *, int, i64, i64), int mode, i64 a, i64 b) {
+static long with_writable(int descriptor, long (*change)(struct vnode *, int, i64, i64), int mode,
+                          i64 a, i64 b) {
     struct file *file = file_of(descriptor);
     if (file == NULL)
         return -EBADF;

@@ -48,7 +48,8 @@ struct block_device *block_of(u64 number) {
 }
 
 // One piece: the sectors around [at, at + size) go through the buffer.
-static int transfer_piece(struct block_device *device, u64 at, u8 *buffer, void *user, size_t size, bool write) {
+static int transfer_piece(struct block_device *device, u64 at, u8 *buffer, void *user, size_t size,
+                          bool write) {
     u64 first = at / SECTOR_SIZE, end = ALIGN_UP(at + size, SECTOR_SIZE) / SECTOR_SIZE;
     bool partial = at % SECTOR_SIZE != 0 || (at + size) % SECTOR_SIZE != 0;
     int status = 0;

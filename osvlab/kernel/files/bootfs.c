@@ -37,7 +37,8 @@ static int enter(struct vnode **directory, const char *name, size_t length) {
     struct vnode *child = NULL;
     int status = (*directory)->operations->lookup(*directory, name, length, &child);
     if (status == -ENOENT)
-        status = (*directory)->operations->create(*directory, name, length, S_IFDIR | 0755, 0, &child);
+        status =
+            (*directory)->operations->create(*directory, name, length, S_IFDIR | 0755, 0, &child);
     if (status == 0) {
         child = mount_cross(child);
         if (!vnode_is(child, S_IFDIR) || child->operations->create == NULL) {
@@ -56,25 +57,28 @@ static int read_target(struct bootfs_source *source, const struct record *record
     return status;
 }
 
-static int fill_file(struct bootfs_source *source, const struct record *record, struct vnode *vnode) {
+static int fill_file(struct bootfs_source *source, const struct record *record,
+                     struct vnode *vnode) {
     int status = vnode_truncate(vnode, record->size);
     for (u64 at = 0; at < record->size && status == 0; at += PAGE_SIZE) {
         struct page *page = vnode_page(vnode, at / PAGE_SIZE, true, &status);
         if (page == NULL)
             return status < 0 ? status : -EIO;
-        status = source->read(source, record->offset + at, page_address(page), MIN(PAGE_SIZE, record->size - at));
+        status = source->read(source, record->offset + at, page_address(page),
+                              MIN(PAGE_SIZE, record->size - at));
         page_put(page);
     }
     return status;
 }
 
 // The last component: a link or a file, replacing one of the same name.
-static int make_last(struct bootfs_source *source, const struct record *record, struct vnode *directory,
-                     const char *name, size_t length) {
+static int make_last(struct bootfs_source *source, const struct record *record,
+                     struct vnode *directory, const char *name, size_t length) {
     const struct vnode_operations *operations = directory->operations;
     struct vnode *vnode;
     if (operations->lookup(directory, name, length, &vnode) == 0) {
-        int status = vnode_is(vnode, S_IFDIR) ? -EISDIR : operations->remove(directory, name, length, vnode);
+        int status =
+            vnode_is(vnode, S_IFDIR) ? -EISDIR : operations->remove(directory, name, length, vnode);
         vnode_put(vnode);
         if (status < 0)
             return status;
@@ -85,7 +89,8 @@ static int make_last(struct bootfs_source *source, const struct record *record, 
             return -ENOMEM;
         int status = read_target(source, record, target);
         if (status == 0)
-            status = *target == '\0' ? -EINVAL : operations->symlink(directory, name, length, target);
+            status =
+                *target == '\0' ? -EINVAL : operations->symlink(directory, name, length, target);
         kfree(target);
         return status;
     }
@@ -97,7 +102,8 @@ static int make_last(struct bootfs_source *source, const struct record *record, 
     return status;
 }
 
-static int unpack_record(struct vnode *root, struct bootfs_source *source, const struct record *record) {
+static int unpack_record(struct vnode *root, struct bootfs_source *source,
+                         const struct record *record) {
     struct vnode *directory = root;
     vnode_get(root);
     int status = 0;
@@ -232,7 +238,8 @@ static int read_device(struct bootfs_source *source, u64 offset, void *to, size_
 }
 
 int bootfs_unpack_device(struct vnode *root, struct block_device *device) {
-    struct device_source from = {.source = {read_device, device->sectors * SECTOR_SIZE}, .device = device};
+    struct device_source from = {.source = {read_device, device->sectors * SECTOR_SIZE},
+                                 .device = device};
     from.window = pages_allocate(WINDOW_PAGES);
     if (from.window == NULL)
         return -ENOMEM;

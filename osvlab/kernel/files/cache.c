@@ -27,13 +27,15 @@ static size_t bucket_count = BUCKETS_MIN;
 static size_t entries;
 
 static struct entry **bucket(const void *owner, u64 inode, u64 index) {
-    u64 hash = ((u64)(uintptr_t)owner >> 4) * 31 + inode * 0x9E3779B97F4A7C15UL + index * 0xC2B2AE3D27D4EB4FUL;
+    u64 hash = ((u64)(uintptr_t)owner >> 4) * 31 + inode * 0x9E3779B97F4A7C15UL +
+               index * 0xC2B2AE3D27D4EB4FUL;
     return &buckets[(hash ^ hash >> 29) & (bucket_count - 1)];
 }
 
 static struct entry *find(const void *owner, u64 inode, u64 index) {
     struct entry *entry = *bucket(owner, inode, index);
-    while (entry != NULL && (entry->index != index || entry->inode != inode || entry->owner != owner))
+    while (entry != NULL &&
+           (entry->index != index || entry->inode != inode || entry->owner != owner))
         entry = entry->chain;
     return entry;
 }
@@ -54,7 +56,8 @@ struct page *cache_find(const void *owner, u64 inode, u64 index) {
 // More buckets when chains grow long. Keeps the old ones if there is no memory.
 static void grow(void) {
     size_t count = bucket_count * 4;
-    struct entry **more = count > BUCKETS_MAX ? NULL : pages_allocate(count * sizeof(more[0]) / PAGE_SIZE);
+    struct entry **more =
+        count > BUCKETS_MAX ? NULL : pages_allocate(count * sizeof(more[0]) / PAGE_SIZE);
     if (more == NULL)
         return;
     u64 flags = spin_lock(&lock);
@@ -160,7 +163,7 @@ size_t cache_pages(void) {
     size_t count = 0;
     u64 flags = spin_lock(&lock);
     LIST_EACH(&ages, entry, struct entry, age)
-        count += entry->page->references == 1;
+    count += entry->page->references == 1;
     spin_unlock(&lock, flags);
     return count;
 }

@@ -32,7 +32,8 @@ static long get_flags(struct file *file) {
 
 static long set_flags(struct file *file, unsigned flags) {
     unsigned settable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FILE_ASYNC;
-    __atomic_store_n(&file->flags, (file->flags & ~settable) | (flags & settable), __ATOMIC_RELAXED);
+    __atomic_store_n(&file->flags, (file->flags & ~settable) | (flags & settable),
+                     __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -124,7 +125,8 @@ static long io_control(struct file *file, int descriptor, unsigned command, u64 
             return bytes_left(file, argument);
         break;
     }
-    return file->operations->ioctl == NULL ? -ENOTTY : file->operations->ioctl(file, command, argument);
+    return file->operations->ioctl == NULL ? -ENOTTY
+                                           : file->operations->ioctl(file, command, argument);
 }
 
 long sys_ioctl(int descriptor, unsigned command, u64 argument) {

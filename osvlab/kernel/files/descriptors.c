@@ -15,9 +15,9 @@ struct files {
     struct spinlock lock;
     struct file **slots;
     u8 *close_on_exec;
-    int count;       // slots there are
-    int first_free;  // no slot below is free
-    int soft, hard;  // RLIMIT_NOFILE
+    int count;      // slots there are
+    int first_free; // no slot below is free
+    int soft, hard; // RLIMIT_NOFILE
     struct vnode *directory;
     u32 mask;
 };
@@ -187,7 +187,8 @@ int descriptor_install(struct file *file, unsigned open_flags, int lowest) {
 }
 
 // Puts a file (or nothing) into a slot; gives what was there.
-static int exchange(struct files *files, int descriptor, struct file *file, bool close_on_exec, struct file **old) {
+static int exchange(struct files *files, int descriptor, struct file *file, bool close_on_exec,
+                    struct file **old) {
     if (descriptor < 0 || descriptor >= files->soft)
         return -EBADF;
     if (file != NULL && descriptor >= files->count) {

@@ -18,7 +18,8 @@ struct listing {
 };
 
 // struct linux_dirent64 and the older struct linux_dirent, by their fields' offsets.
-static size_t format_entry(char *out, bool old, u64 inode, u64 next, u8 type, const char *name, size_t length) {
+static size_t format_entry(char *out, bool old, u64 inode, u64 next, u8 type, const char *name,
+                           size_t length) {
     size_t name_at = old ? 18 : 19, size = ALIGN_UP(name_at + length + (old ? 2 : 1), 8);
     u16 size16 = (u16)size;
     memset(out, 0, size);
@@ -33,8 +34,8 @@ static size_t format_entry(char *out, bool old, u64 inode, u64 next, u8 type, co
     return size;
 }
 
-static bool list_entry(struct directory_reader *reader, u64 next, u64 inode, u32 mode, const char *name,
-                       size_t length) {
+static bool list_entry(struct directory_reader *reader, u64 next, u64 inode, u32 mode,
+                       const char *name, size_t length) {
     struct listing *listing = CONTAINER_OF(reader, struct listing, reader);
     size_t needed = ALIGN_UP(20 + length, 8);
     if (listing->size - listing->used < needed) {
@@ -112,7 +113,9 @@ long sys_getcwd(char *user, size_t size) {
     struct vnode *directory = files_directory(files_current());
     vnode_path(directory, text, PATH_MAX);
     size_t length = strlen(text) + 1;
-    long status = directory->links == 0 ? -ENOENT : length > size ? -ERANGE : user_write(user, text, length);
+    long status = directory->links == 0 ? -ENOENT
+                  : length > size       ? -ERANGE
+                                        : user_write(user, text, length);
     vnode_put(directory);
     kfree(text);
     return status < 0 ? status : (long)length;
@@ -160,7 +163,9 @@ long sys_readlinkat(int descriptor, const char *name, char *user, size_t size) {
     char *text = NULL;
     if (vnode_is(vnode, S_IFLNK)) {
         text = kzalloc(PATH_MAX);
-        length = text == NULL ? -ENOMEM : vnode->operations->read_link(vnode, text, MIN(size, (size_t)PATH_MAX));
+        length = text == NULL
+                     ? -ENOMEM
+                     : vnode->operations->read_link(vnode, text, MIN(size, (size_t)PATH_MAX));
     }
     if (length > 0 && user_write(user, text, (size_t)length) < 0)
         length = -EFAULT;
@@ -181,7 +186,8 @@ static char *optional_text(const char *user, int *error) {
     return user == NULL ? kstrdup("none") : path_copy_in(user, error);
 }
 
-long sys_mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data) {
+long sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
+               const void *data) {
     (void)data;
     int error = -ENOMEM;
     char *source_text = optional_text(source, &error);

@@ -50,7 +50,8 @@ static unsigned news(struct interest *interest, u32 *generation) {
         return 0;
     u32 outer = counter.generation;
     counter.generation = 0;
-    unsigned ready = file_look(interest->file, &counter) & (interest->event.events | EPOLLERR | EPOLLHUP);
+    unsigned ready =
+        file_look(interest->file, &counter) & (interest->event.events | EPOLLERR | EPOLLHUP);
     *generation = counter.generation;
     counter.generation = outer;
     bool edge = interest->event.events & EPOLLET;
@@ -60,8 +61,8 @@ static unsigned news(struct interest *interest, u32 *generation) {
 static bool is_ready(struct epoll *epoll) {
     u32 generation;
     LIST_EACH(&epoll->interests, interest, struct interest, in_epoll)
-        if (news(interest, &generation) != 0)
-            return true;
+    if (news(interest, &generation) != 0)
+        return true;
     return false;
 }
 
@@ -197,14 +198,14 @@ long sys_epoll_wait(int descriptor, struct epoll_event *events, int size, int ti
     return wait_on(descriptor, events, size, milliseconds(timeout));
 }
 
-long sys_epoll_pwait(int descriptor, struct epoll_event *events, int size, int timeout, const u64 *mask,
-                     size_t mask_size) {
+long sys_epoll_pwait(int descriptor, struct epoll_event *events, int size, int timeout,
+                     const u64 *mask, size_t mask_size) {
     int status = poll_signal_mask(mask, mask_size);
     return status < 0 ? status : wait_on(descriptor, events, size, milliseconds(timeout));
 }
 
-long sys_epoll_pwait2(int descriptor, struct epoll_event *events, int size, const struct timespec *timeout,
-                      const u64 *mask, size_t mask_size) {
+long sys_epoll_pwait2(int descriptor, struct epoll_event *events, int size,
+                      const struct timespec *timeout, const u64 *mask, size_t mask_size) {
     u64 deadline;
     int status = poll_timeout_in(timeout, &deadline);
     if (status == 0)
@@ -216,8 +217,8 @@ long sys_epoll_pwait2(int descriptor, struct epoll_event *events, int size, cons
 
 static struct interest *find(struct epoll *epoll, struct file *file, int descriptor) {
     LIST_EACH(&file->watchers, interest, struct interest, in_file)
-        if (interest->epoll == epoll && interest->descriptor == descriptor)
-            return interest;
+    if (interest->epoll == epoll && interest->descriptor == descriptor)
+        return interest;
     return NULL;
 }
 
@@ -229,8 +230,8 @@ static bool nests_too_deep(struct epoll *epoll, struct file *file, int depth) {
     if (inner == epoll || depth == NESTING_MAX)
         return true;
     LIST_EACH(&inner->interests, interest, struct interest, in_epoll)
-        if (nests_too_deep(epoll, interest->file, depth + 1))
-            return true;
+    if (nests_too_deep(epoll, interest->file, depth + 1))
+        return true;
     return false;
 }
 
@@ -247,7 +248,8 @@ static int add_locked(struct epoll *epoll, struct file *file, struct interest *i
     return 0;
 }
 
-static int add(struct epoll *epoll, struct file *file, int descriptor, const struct epoll_event *event) {
+static int add(struct epoll *epoll, struct file *file, int descriptor,
+               const struct epoll_event *event) {
     if (file->operations->poll == NULL)
         return -EPERM;
     struct interest *interest = kzalloc(sizeof(*interest));
@@ -269,7 +271,8 @@ static void take_out(struct interest *interest) {
     interest->epoll->count--;
 }
 
-static int change(struct epoll *epoll, struct file *file, int descriptor, const struct epoll_event *event) {
+static int change(struct epoll *epoll, struct file *file, int descriptor,
+                  const struct epoll_event *event) {
     u64 flags = spin_lock(&lock);
     struct interest *interest = find(epoll, file, descriptor);
     if (interest != NULL && event != NULL) {
@@ -298,7 +301,8 @@ static int control(struct epoll *epoll, int operation, struct file *file, int de
     }
 }
 
-long sys_epoll_ctl(int epoll_descriptor, int operation, int descriptor, const struct epoll_event *user) {
+long sys_epoll_ctl(int epoll_descriptor, int operation, int descriptor,
+                   const struct epoll_event *user) {
     struct epoll_event event = {0};
     if (operation != EPOLL_CTL_DEL && user_read(&event, user, sizeof(event)) < 0)
         return -EFAULT;
@@ -324,7 +328,7 @@ void file_notify_watchers(struct file *file) {
         return;
     u64 flags = spin_lock(&lock);
     LIST_EACH(&file->watchers, interest, struct interest, in_file)
-        poll_notify(&interest->epoll->source);
+    poll_notify(&interest->epoll->source);
     spin_unlock(&lock, flags);
 }
 
@@ -332,7 +336,8 @@ static struct interest *take_first(struct list *list, bool of_file) {
     struct interest *interest = NULL;
     u64 flags = spin_lock(&lock);
     if (!list_empty(list)) {
-        interest = of_file ? LIST_FIRST(list, struct interest, in_file) : LIST_FIRST(list, struct interest, in_epoll);
+        interest = of_file ? LIST_FIRST(list, struct interest, in_file)
+                           : LIST_FIRST(list, struct interest, in_epoll);
         take_out(interest);
     }
     spin_unlock(&lock, flags);
@@ -354,7 +359,8 @@ static void epoll_close(struct file *file) {
     kfree(epoll);
 }
 
-static const struct file_operations operations = {.stream = true, .close = epoll_close, .poll = epoll_poll};
+static const struct file_operations operations = {
+    .stream = true, .close = epoll_close, .poll = epoll_poll};
 
 long sys_epoll_create1(int flags) {
     if (flags & ~EPOLL_CLOEXEC)

@@ -118,12 +118,14 @@ static long vector_piece(struct file *file, const struct iovec *piece, i64 offse
 }
 
 // Piece after piece, until one comes out short.
-static long vector_pieces(struct file *file, const struct iovec *vector, int count, i64 offset, bool write) {
+static long vector_pieces(struct file *file, const struct iovec *vector, int count, i64 offset,
+                          bool write) {
     long done = 0;
     for (int i = 0; i < count; i++) {
         if (vector[i].iov_len == 0)
             continue;
-        long status = vector_piece(file, &vector[i], offset == NO_OFFSET ? offset : offset + done, write);
+        long status =
+            vector_piece(file, &vector[i], offset == NO_OFFSET ? offset : offset + done, write);
         if (status < 0)
             return done > 0 ? done : status;
         done += status;
@@ -136,7 +138,8 @@ static long vector_pieces(struct file *file, const struct iovec *vector, int cou
     return done;
 }
 
-static long transfer_vector(int descriptor, const struct iovec *user, int count, i64 offset, bool write) {
+static long transfer_vector(int descriptor, const struct iovec *user, int count, i64 offset,
+                            bool write) {
     struct file *file = file_of(descriptor);
     if (file == NULL)
         return -EBADF;
@@ -146,7 +149,8 @@ static long transfer_vector(int descriptor, const struct iovec *user, int count,
         status = -EINVAL;
     else if (write ? !file_writable(file) : !file_readable(file))
         status = -EBADF;
-    else if (count > (int)ARRAY_SIZE(small) && (vector = kzalloc((size_t)count * sizeof(*vector))) == NULL)
+    else if (count > (int)ARRAY_SIZE(small) &&
+             (vector = kzalloc((size_t)count * sizeof(*vector))) == NULL)
         status = -ENOMEM;
     if (status == 0)
         status = user_read(vector, user, (size_t)count * sizeof(*vector));
@@ -181,18 +185,22 @@ long sys_pwritev(int descriptor, const struct iovec *vector, int count, i64 offs
 }
 
 // The second forms take flags, of which none is needed here, and -1 for "at the file's position".
-long sys_preadv2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high, int flags) {
+long sys_preadv2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high,
+                 int flags) {
     (void)high;
     if (flags != 0)
         return -EOPNOTSUPP;
-    return offset == -1 ? sys_readv(descriptor, vector, count) : sys_preadv(descriptor, vector, count, offset);
+    return offset == -1 ? sys_readv(descriptor, vector, count)
+                        : sys_preadv(descriptor, vector, count, offset);
 }
 
-long sys_pwritev2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high, int flags) {
+long sys_pwritev2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high,
+                  int flags) {
     (void)high;
     if (flags != 0)
         return -EOPNOTSUPP;
-    return offset == -1 ? sys_writev(descriptor, vector, count) : sys_pwritev(descriptor, vector, count, offset);
+    return offset == -1 ? sys_writev(descriptor, vector, count)
+                        : sys_pwritev(descriptor, vector, count, offset);
 }
 
 // --- lseek ---
@@ -257,7 +265,8 @@ static long copy(struct file *from, i64 *from_at, struct file *to, i64 *to_at, s
         status = got;
         if (got <= 0)
             break;
-        status = to_at != NULL ? positioned(to, buffer, (size_t)got, *to_at, true) : file_write(to, buffer, (size_t)got);
+        status = to_at != NULL ? positioned(to, buffer, (size_t)got, *to_at, true)
+                               : file_write(to, buffer, (size_t)got);
         long put = MAX(status, 0L);
         if (from_at != NULL)
             *from_at += put;
@@ -273,8 +282,8 @@ static long copy(struct file *from, i64 *from_at, struct file *to, i64 *to_at, s
     return done > 0 ? (long)done : status;
 }
 
-static long copy_between(int to_descriptor, i64 *user_to, int from_descriptor, i64 *user_from, size_t size,
-                         bool regular) {
+static long copy_between(int to_descriptor, i64 *user_to, int from_descriptor, i64 *user_from,
+                         size_t size, bool regular) {
     i64 from_at = 0, to_at = 0;
     if ((user_from != NULL && user_read(&from_at, user_from, sizeof(from_at)) < 0) ||
         (user_to != NULL && user_read(&to_at, user_to, sizeof(to_at)) < 0))
@@ -290,14 +299,15 @@ static long copy_between(int to_descriptor, i64 *user_to, int from_descriptor, i
     else if (!regular && from->operations->stream)
         status = -EINVAL;
     else
-        status = copy(from, user_from != NULL ? &from_at : NULL, to, user_to != NULL ? &to_at : NULL,
-                      MIN(size, TRANSFER_MAX));
+        status = copy(from, user_from != NULL ? &from_at : NULL, to,
+                      user_to != NULL ? &to_at : NULL, MIN(size, TRANSFER_MAX));
     if (from != NULL)
         file_put(from);
     if (to != NULL)
         file_put(to);
-    if (status >= 0 && ((user_from != NULL && user_write(user_from, &from_at, sizeof(from_at)) < 0) ||
-                        (user_to != NULL && user_write(user_to, &to_at, sizeof(to_at)) < 0)))
+    if (status >= 0 &&
+        ((user_from != NULL && user_write(user_from, &from_at, sizeof(from_at)) < 0) ||
+         (user_to != NULL && user_write(user_to, &to_at, sizeof(to_at)) < 0)))
         return -EFAULT;
     return status;
 }
@@ -306,6 +316,7 @@ long sys_sendfile(int to, int from, i64 *offset, size_t size) {
     return copy_between(to, NULL, from, offset, size, false);
 }
 
-long sys_copy_file_range(int from, i64 *from_offset, int to, i64 *to_offset, size_t size, unsigned flags) {
+long sys_copy_file_range(int from, i64 *from_offset, int to, i64 *to_offset, size_t size,
+                         unsigned flags) {
     return flags != 0 ? -EINVAL : copy_between(to, to_offset, from, from_offset, size, true);
 }

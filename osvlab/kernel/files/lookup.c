@@ -101,12 +101,15 @@ static int look_up(struct walk *walk, const char *name, size_t length, struct vn
 }
 
 // Describes the last component to the caller.
-static void fill_last(struct path *out, struct walk *walk, const char *name, size_t length, bool slash) {
+static void fill_last(struct path *out, struct walk *walk, const char *name, size_t length,
+                      bool slash) {
     out->slash = slash;
     out->length = MIN(length, (size_t)NAME_MAX);
     memcpy(out->name, name, out->length);
     out->name[out->length] = '\0';
-    out->last = strcmp(out->name, ".") == 0 ? LAST_DOT : strcmp(out->name, "..") == 0 ? LAST_DOTDOT : LAST_NAME;
+    out->last = strcmp(out->name, ".") == 0    ? LAST_DOT
+                : strcmp(out->name, "..") == 0 ? LAST_DOTDOT
+                                               : LAST_NAME;
     out->directory = walk->current;
 }
 

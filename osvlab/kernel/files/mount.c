@@ -41,7 +41,7 @@ struct vnode *mount_cross(struct vnode *vnode) {
 void mounts_each(void (*visit)(struct mount *, void *), void *argument) {
     names_lock();
     LIST_EACH(&mounts, mount, struct mount, link)
-        visit(mount, argument);
+    visit(mount, argument);
     names_unlock();
 }
 
@@ -65,10 +65,13 @@ static void mount_free(struct mount *mount) {
 }
 
 // Makes the filesystem ready, not yet hung anywhere.
-static int mount_make(const char *type, const char *device_name, bool read_only, struct mount **out) {
+static int mount_make(const char *type, const char *device_name, bool read_only,
+                      struct mount **out) {
     const struct filesystem *filesystem = filesystem_find(type);
     if (filesystem == NULL) {
-        kprintf("mount: no filesystem \"%s\" in this kernel (there are: ramfs devfs procfs sysfs rofs)%s\n", type,
+        kprintf("mount: no filesystem \"%s\" in this kernel (there are: ramfs devfs procfs sysfs "
+                "rofs)%s\n",
+                type,
                 strcmp(type, "zfs") == 0 ? "; zfs comes as a module, which is not loaded" : "");
         return -ENODEV;
     }
@@ -109,8 +112,8 @@ static bool mount_busy(struct mount *mount, u32 ours) {
 
 static bool covers_something(struct mount *below) {
     LIST_EACH(&mounts, mount, struct mount, link)
-        if (mount->covers != NULL && mount->covers->mount == below)
-            return true;
+    if (mount->covers != NULL && mount->covers->mount == below)
+        return true;
     return false;
 }
 

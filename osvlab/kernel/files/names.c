@@ -34,7 +34,8 @@ static long make_node(int descriptor, const char *name, u32 mode, u64 device) {
         status = -EPERM;
     struct vnode *vnode = NULL;
     if (status == 0)
-        status = path.directory->operations->create(path.directory, path.name, path.length, mode, device, &vnode);
+        status = path.directory->operations->create(path.directory, path.name, path.length, mode,
+                                                    device, &vnode);
     if (status == 0)
         vnode_put(vnode);
     return finish(&path, status);
@@ -54,11 +55,13 @@ long sys_mknodat(int descriptor, const char *name, unsigned mode, u64 device) {
         return -EPERM;
     if (type == 0)
         type = S_IFREG;
-    if (type != S_IFREG && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO && type != S_IFSOCK)
+    if (type != S_IFREG && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO &&
+        type != S_IFSOCK)
         return -EINVAL;
     if (type != S_IFCHR && type != S_IFBLK)
         device = 0;
-    return make_node(descriptor, name, type | (mode & 07777 & ~files_mask(files_current())), device);
+    return make_node(descriptor, name, type | (mode & 07777 & ~files_mask(files_current())),
+                     device);
 }
 
 long sys_mknod(const char *name, unsigned mode, u64 device) {
@@ -71,13 +74,15 @@ long sys_symlinkat(const char *user_target, int descriptor, const char *name) {
     if (target == NULL)
         return error;
     struct path path;
-    int status = *target == '\0' ? -ENOENT : path_at(descriptor, name, WALK_MAY_MISS | WALK_NO_SLASH, &path);
+    int status =
+        *target == '\0' ? -ENOENT : path_at(descriptor, name, WALK_MAY_MISS | WALK_NO_SLASH, &path);
     if (status == 0) {
         status = check_new(&path, false);
         if (status == 0)
             status = path.directory->operations->symlink == NULL
                          ? -EPERM
-                         : path.directory->operations->symlink(path.directory, path.name, path.length, target);
+                         : path.directory->operations->symlink(path.directory, path.name,
+                                                               path.length, target);
         finish(&path, status);
     }
     kfree(target);
@@ -101,7 +106,8 @@ static int link_to(struct vnode *vnode, struct path *path) {
     return path->directory->operations->link(path->directory, path->name, path->length, vnode);
 }
 
-long sys_linkat(int from_descriptor, const char *from, int to_descriptor, const char *to, int flags) {
+long sys_linkat(int from_descriptor, const char *from, int to_descriptor, const char *to,
+                int flags) {
     if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     struct vnode *vnode;
@@ -218,12 +224,13 @@ static int rename_path(struct path *from, struct path *to, unsigned flags) {
         return 0; // two names of one file: nothing happens
     if (from->directory->operations->rename == NULL)
         return -EPERM;
-    return from->directory->operations->rename(from->directory, from->name, from->length, from->vnode, to->directory,
-                                               to->name, to->length, to->vnode, (flags & RENAME_BOTH) != 0);
+    return from->directory->operations->rename(from->directory, from->name, from->length,
+                                               from->vnode, to->directory, to->name, to->length,
+                                               to->vnode, (flags & RENAME_BOTH) != 0);
 }
 
-long sys_renameat2(int from_descriptor, const char *from_name, int to_descriptor, const char *to_name,
-                   unsigned flags) {
+long sys_renameat2(int from_descriptor, const char *from_name, int to_descriptor,
+                   const char *to_name, unsigned flags) {
     if (flags & ~(RENAME_NO_REPLACE | RENAME_BOTH) || flags == (RENAME_NO_REPLACE | RENAME_BOTH))
         return -EINVAL;
     int error = 0;

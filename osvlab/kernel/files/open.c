@@ -56,8 +56,8 @@ int file_create(struct vnode *vnode, unsigned flags, struct file **out) {
 }
 
 // An open file of its own vnode: an eventfd and its like. On an error `data` stays the caller's.
-int file_anonymous(const char *name, const struct file_operations *operations, void *data, unsigned flags,
-                   struct file **out) {
+int file_anonymous(const char *name, const struct file_operations *operations, void *data,
+                   unsigned flags, struct file **out) {
     struct vnode *vnode = vnode_anonymous(name, 0600, operations);
     if (vnode == NULL)
         return -ENOMEM;
@@ -108,7 +108,8 @@ static int create_last(struct path *path, u32 mode) {
     if (directory->operations->create == NULL)
         return vnode_is(directory, S_IFDIR) ? -EACCES : -ENOTDIR;
     return directory->operations->create(directory, path->name, path->length,
-                                         S_IFREG | (mode & 07777 & ~files_mask(files_current())), 0, &path->vnode);
+                                         S_IFREG | (mode & 07777 & ~files_mask(files_current())), 0,
+                                         &path->vnode);
 }
 
 // May the vnode be opened like this?
@@ -137,7 +138,8 @@ static int open_vnode(struct vnode *vnode, unsigned flags, bool created, struct 
 
 // The names are locked while the path is walked and the file made, so that O_EXCL is exclusive.
 // They are unlocked before the vnode is opened, which may sleep (a named pipe).
-static int open_text(int descriptor, char *text, unsigned flags, u32 mode, unsigned walk, struct file **out) {
+static int open_text(int descriptor, char *text, unsigned flags, u32 mode, unsigned walk,
+                     struct file **out) {
     if ((flags & O_TMPFILE) == O_TMPFILE)
         return -EOPNOTSUPP;
     if (flags & O_PATH)

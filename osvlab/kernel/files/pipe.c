@@ -61,7 +61,8 @@ void pipe_leave(struct pipe *pipe, struct file *file) {
 // --- Moving bytes; the mutex is held ---
 
 // The piece of the ring at a place, up to the end of its page.
-static int ring_piece(struct pipe *pipe, u64 at, size_t size, bool make, u8 **bytes, size_t *piece) {
+static int ring_piece(struct pipe *pipe, u64 at, size_t size, bool make, u8 **bytes,
+                      size_t *piece) {
     u8 **page = &pipe->ring[at % RING_SIZE / PAGE_SIZE];
     if (*page == NULL && make)
         *page = pages_allocate(1);
@@ -124,7 +125,8 @@ long pipe_read(struct file *file, void *buffer, size_t size, u64 *position) {
             return done;
         if (file->flags & O_NONBLOCK)
             return -EAGAIN;
-        int status = WAIT_FOR(&pipe->readable.queue, pipe->head != pipe->tail || pipe->writers == 0, NEVER, true);
+        int status = WAIT_FOR(&pipe->readable.queue, pipe->head != pipe->tail || pipe->writers == 0,
+                              NEVER, true);
         if (status < 0)
             return status;
     }
@@ -168,8 +170,9 @@ long pipe_write(struct file *file, const void *buffer, size_t size, u64 *positio
         }
         if (file->flags & O_NONBLOCK)
             return done > 0 ? (long)done : -EAGAIN;
-        int status = WAIT_FOR(&pipe->writable.queue,
-                              room(pipe) >= MIN(needed, size - done) || pipe->readers == 0, NEVER, true);
+        int status =
+            WAIT_FOR(&pipe->writable.queue,
+                     room(pipe) >= MIN(needed, size - done) || pipe->readers == 0, NEVER, true);
         if (status < 0)
             return done > 0 ? (long)done : status;
     }
@@ -231,11 +234,13 @@ long sys_pipe2(int *user, int flags) {
     if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
         return -EINVAL;
     struct pipe *pipe = pipe_create();
-    struct vnode *vnode = pipe == NULL ? NULL : vnode_anonymous("pipe", S_IFIFO | 0600, &pipe_operations);
+    struct vnode *vnode =
+        pipe == NULL ? NULL : vnode_anonymous("pipe", S_IFIFO | 0600, &pipe_operations);
     struct file *ends[2] = {NULL, NULL};
     int status = vnode == NULL ? -ENOMEM : 0;
     for (int i = 0; i < 2 && status == 0; i++) {
-        status = make_end(vnode, pipe, (unsigned)(flags & O_NONBLOCK) | (i == 0 ? O_RDONLY : O_WRONLY), &ends[i]);
+        status = make_end(
+            vnode, pipe, (unsigned)(flags & O_NONBLOCK) | (i == 0 ? O_RDONLY : O_WRONLY), &ends[i]);
         pipe->users += status == 0;
     }
     vnode_put(vnode);

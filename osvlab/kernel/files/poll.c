@@ -129,7 +129,8 @@ static int look(struct poll_item *items, size_t count) {
         if (item->invalid)
             item->ready = POLLNVAL;
         else if (item->file != NULL)
-            item->ready = file_poll(item->file, NULL) & (item->events | POLLERR | POLLHUP | POLLNVAL);
+            item->ready =
+                file_poll(item->file, NULL) & (item->events | POLLERR | POLLHUP | POLLNVAL);
         ready += item->ready != 0;
     }
     return ready;
@@ -177,7 +178,8 @@ static long do_poll(struct pollfd *user, unsigned long count, u64 deadline) {
         return -EINVAL;
     struct pollfd *asked = kzalloc((count + 1) * sizeof(*asked));
     struct poll_item *items = kzalloc((count + 1) * sizeof(*items));
-    long status = asked == NULL || items == NULL ? -ENOMEM : user_read(asked, user, count * sizeof(*asked));
+    long status =
+        asked == NULL || items == NULL ? -ENOMEM : user_read(asked, user, count * sizeof(*asked));
     if (status == 0) {
         for (size_t i = 0; i < count; i++) {
             items[i].events = (unsigned short)asked[i].events;
@@ -200,7 +202,9 @@ static long do_poll(struct pollfd *user, unsigned long count, u64 deadline) {
 }
 
 long sys_poll(struct pollfd *user, unsigned long count, int timeout) {
-    u64 deadline = timeout < 0 ? NEVER : timeout == 0 ? 0 : clock_monotonic() + (u64)timeout * MILLISECOND;
+    u64 deadline = timeout < 0    ? NEVER
+                   : timeout == 0 ? 0
+                                  : clock_monotonic() + (u64)timeout * MILLISECOND;
     return do_poll(user, count, deadline);
 }
 
@@ -231,8 +235,8 @@ int poll_signal_mask(const u64 *user, size_t size) {
     return status;
 }
 
-long sys_ppoll(struct pollfd *user, unsigned long count, const struct timespec *timeout, const u64 *mask,
-               size_t mask_size) {
+long sys_ppoll(struct pollfd *user, unsigned long count, const struct timespec *timeout,
+               const u64 *mask, size_t mask_size) {
     u64 deadline;
     int status = poll_timeout_in(timeout, &deadline);
     if (status == 0)
@@ -269,7 +273,8 @@ static int select_items(struct poll_item *items, int count, u64 sets[SETS][SELEC
     return 0;
 }
 
-static int select_results(const struct poll_item *items, int count, u64 sets[SETS][SELECT_MAX / 64]) {
+static int select_results(const struct poll_item *items, int count,
+                          u64 sets[SETS][SELECT_MAX / 64]) {
     int ready = 0;
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < SETS; k++) {
@@ -334,7 +339,8 @@ long sys_select(int count, u64 *read, u64 *write, u64 *except, struct timeval *t
     return status;
 }
 
-long sys_pselect6(int count, u64 *read, u64 *write, u64 *except, struct timespec *timeout, const void *mask) {
+long sys_pselect6(int count, u64 *read, u64 *write, u64 *except, struct timespec *timeout,
+                  const void *mask) {
     struct {
         const u64 *mask;
         size_t size;

@@ -44,11 +44,13 @@ void poll_on(struct poll_table *table, struct poll_source *source); // nothing i
 // sleep}; finish.
 void poll_table_init(struct poll_table *table);
 void poll_table_again(struct poll_table *table);
-bool poll_table_reserve(struct poll_table *table, size_t entries); // so that poll_on allocates nothing
+bool poll_table_reserve(struct poll_table *table,
+                        size_t entries); // so that poll_on allocates nothing
 int poll_table_sleep(struct poll_table *table, u64 deadline);
-void poll_table_finish(struct poll_table *table); // leaves all queues
+void poll_table_finish(struct poll_table *table);   // leaves all queues
 int poll_signal_mask(const u64 *user, size_t size); // NULL: none
-u64 poll_deadline(const struct timespec *timeout); // relative -> when; NULL = NEVER
-int poll_timeout_in(const struct timespec *user, u64 *deadline); // the same from a system call; 0 = at once
+u64 poll_deadline(const struct timespec *timeout);  // relative -> when; NULL = NEVER
+int poll_timeout_in(const struct timespec *user,
+                    u64 *deadline); // the same from a system call; 0 = at once
 
 void epoll_forget(struct file *file);

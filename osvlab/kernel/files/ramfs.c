@@ -17,13 +17,14 @@ static u32 hash_name(const char *name, size_t length) {
     return hash;
 }
 
-static struct ramfs_entry *entry_find(struct ramfs_node *directory, const char *name, size_t length) {
+static struct ramfs_entry *entry_find(struct ramfs_node *directory, const char *name,
+                                      size_t length) {
     if (directory->bucket_count == 0)
         return NULL;
     u32 hash = hash_name(name, length);
     struct ramfs_entry *entry = directory->buckets[hash % directory->bucket_count];
-    while (entry != NULL &&
-           (entry->hash != hash || entry->length != length || memcmp(entry->name, name, length) != 0))
+    while (entry != NULL && (entry->hash != hash || entry->length != length ||
+                             memcmp(entry->name, name, length) != 0))
         entry = entry->chain;
     return entry;
 }
@@ -46,11 +47,12 @@ static int grow_buckets(struct ramfs_node *directory) {
     directory->buckets = buckets;
     directory->bucket_count = count;
     LIST_EACH(&directory->entries, entry, struct ramfs_entry, link)
-        entry_chain(directory, entry);
+    entry_chain(directory, entry);
     return 0;
 }
 
-static int entry_add(struct ramfs_node *directory, const char *name, size_t length, struct vnode *vnode) {
+static int entry_add(struct ramfs_node *directory, const char *name, size_t length,
+                     struct vnode *vnode) {
     if (directory->vnode.links == 0)
         return -ENOENT; // the directory was removed while somebody stood in it
     struct ramfs_entry *entry = kzalloc(sizeof(*entry) + length + 1);
@@ -105,7 +107,8 @@ struct vnode *ramfs_make(struct mount *mount, u32 mode, u64 device) {
     return vnode_insert(&node->vnode);
 }
 
-static int ramfs_lookup(struct vnode *directory, const char *name, size_t length, struct vnode **out) {
+static int ramfs_lookup(struct vnode *directory, const char *name, size_t length,
+                        struct vnode **out) {
     struct ramfs_entry *entry = entry_find(ramfs_node(directory), name, length);
     if (entry == NULL)
         return -ENOENT;
@@ -114,19 +117,20 @@ static int ramfs_lookup(struct vnode *directory, const char *name, size_t length
     return 0;
 }
 
-static int ramfs_read_directory(struct vnode *directory, u64 position, struct directory_reader *reader) {
+static int ramfs_read_directory(struct vnode *directory, u64 position,
+                                struct directory_reader *reader) {
     LIST_EACH(&ramfs_node(directory)->entries, entry, struct ramfs_entry, link) {
         if (entry->cookie < position)
             continue;
-        if (!reader->entry(reader, entry->cookie + 1, entry->vnode->inode, entry->vnode->mode, entry->name,
-                           entry->length))
+        if (!reader->entry(reader, entry->cookie + 1, entry->vnode->inode, entry->vnode->mode,
+                           entry->name, entry->length))
             break;
     }
     return 0;
 }
 
-static int ramfs_create(struct vnode *directory, const char *name, size_t length, u32 mode, u64 device,
-                        struct vnode **out) {
+static int ramfs_create(struct vnode *directory, const char *name, size_t length, u32 mode,
+                        u64 device, struct vnode **out) {
     struct vnode *vnode = ramfs_make(directory->mount, mode, device);
     if (vnode == NULL)
         return -ENOSPC;
@@ -141,7 +145,8 @@ static int ramfs_create(struct vnode *directory, const char *name, size_t length
     return 0;
 }
 
-static int ramfs_symlink(struct vnode *directory, const char *name, size_t length, const char *target) {
+static int ramfs_symlink(struct vnode *directory, const char *name, size_t length,
+                         const char *target) {
     char *copy = kstrdup(target);
     if (copy == NULL)
         return -ENOSPC;
@@ -157,7 +162,8 @@ static int ramfs_symlink(struct vnode *directory, const char *name, size_t lengt
     return 0;
 }
 
-static int ramfs_link(struct vnode *directory, const char *name, size_t length, struct vnode *vnode) {
+static int ramfs_link(struct vnode *directory, const char *name, size_t length,
+                      struct vnode *vnode) {
     int status = entry_add(ramfs_node(directory), name, length, vnode);
     if (status == 0) {
         vnode->links++;
@@ -177,7 +183,8 @@ static void uncount(struct vnode *directory, struct vnode *vnode) {
     }
 }
 
-static int ramfs_remove(struct vnode *directory, const char *name, size_t length, struct vnode *victim) {
+static int ramfs_remove(struct vnode *directory, const char *name, size_t length,
+                        struct vnode *victim) {
     if (vnode_is(victim, S_IFDIR) && ramfs_node(victim)->entry_count > 0)
         return -ENOTEMPTY;
     uncount(directory, victim);
@@ -193,8 +200,8 @@ static void move_parent_count(struct vnode *moved, struct vnode *from, struct vn
     }
 }
 
-static int ramfs_exchange(struct ramfs_entry *one, struct vnode *one_directory, struct ramfs_entry *two,
-                          struct vnode *two_directory) {
+static int ramfs_exchange(struct ramfs_entry *one, struct vnode *one_directory,
+                          struct ramfs_entry *two, struct vnode *two_directory) {
     int status = vnode_set_name(one->vnode, two_directory, two->name, two->length);
     if (status == 0)
         status = vnode_set_name(two->vnode, one_directory, one->name, one->length);
@@ -208,9 +215,9 @@ static int ramfs_exchange(struct ramfs_entry *one, struct vnode *one_directory, 
     return 0;
 }
 
-static int ramfs_rename(struct vnode *from, const char *old_name, size_t old_length, struct vnode *moved,
-                        struct vnode *to, const char *new_name, size_t new_length, struct vnode *replaced,
-                        bool both) {
+static int ramfs_rename(struct vnode *from, const char *old_name, size_t old_length,
+                        struct vnode *moved, struct vnode *to, const char *new_name,
+                        size_t new_length, struct vnode *replaced, bool both) {
     struct ramfs_entry *entry = entry_find(ramfs_node(from), old_name, old_length);
     if (both)
         return ramfs_exchange(entry, from, entry_find(ramfs_node(to), new_name, new_length), to);
@@ -285,7 +292,8 @@ int ramfs_mount(struct mount *mount, struct block_device *device) {
 // The references to a vnode that do not come from the tree itself: its entries refer to it, and
 // it refers to its parent. (Counted with the child, so single values may wrap; the sum is right.)
 static u64 outside_references(struct vnode *vnode) {
-    u64 entries = vnode_is(vnode, S_IFDIR) ? vnode->parent != NULL && vnode->links > 0 : vnode->links;
+    u64 entries =
+        vnode_is(vnode, S_IFDIR) ? vnode->parent != NULL && vnode->links > 0 : vnode->links;
     return vnode->references - entries - (vnode->parent != NULL);
 }
 

@@ -167,7 +167,8 @@ static long file_read_ramfs(struct file *file, void *buffer, size_t size, u64 *p
         mutex_unlock(&vnode->lock);
         int status;
         if (page != NULL) {
-            status = user_write((char *)buffer + done, (char *)page_address(page) + at % PAGE_SIZE, piece);
+            status = user_write((char *)buffer + done, (char *)page_address(page) + at % PAGE_SIZE,
+                                piece);
             page_put(page);
         } else {
             status = user_clear((char *)buffer + done, piece);
@@ -225,4 +226,5 @@ static long file_write_ramfs(struct file *file, const void *buffer, size_t size,
     return done > 0 ? (long)done : status;
 }
 
-const struct file_operations ramfs_file_operations = {.read = file_read_ramfs, .write = file_write_ramfs};
+const struct file_operations ramfs_file_operations = {.read = file_read_ramfs,
+                                                      .write = file_write_ramfs};

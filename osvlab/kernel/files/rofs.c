@@ -7,7 +7,8 @@
 
 // --- From inodes to vnodes ---
 
-static const char *inode_problem(const struct rofs *rofs, const struct rofs_inode *inode, u64 number) {
+static const char *inode_problem(const struct rofs *rofs, const struct rofs_inode *inode,
+                                 u64 number) {
     const struct rofs_superblock *super = &rofs->super;
     if (inode->number != number)
         return "has another number in it";
@@ -20,11 +21,13 @@ static const char *inode_problem(const struct rofs *rofs, const struct rofs_inod
         return NULL;
     }
     case S_IFDIR:
-        if (inode->count > super->directory_entries || inode->data_offset > super->directory_entries - inode->count)
+        if (inode->count > super->directory_entries ||
+            inode->data_offset > super->directory_entries - inode->count)
             return "has entries outside of the directory entry table";
         return NULL;
     case S_IFLNK:
-        return inode->data_offset < super->symlinks ? NULL : "has its target outside of the symlink table";
+        return inode->data_offset < super->symlinks ? NULL
+                                                    : "has its target outside of the symlink table";
     default:
         return "is of no known type";
     }
@@ -37,17 +40,19 @@ static struct vnode *make_vnode(struct mount *mount, const struct rofs_inode *in
     if (node == NULL)
         return NULL;
     u32 type = (u32)inode->mode & S_IFMT;
-    vnode_init(&node->vnode, mount, inode->number, type | (type == S_IFLNK ? 0777 : 0555), &operations,
-               &rofs_file_operations);
+    vnode_init(&node->vnode, mount, inode->number, type | (type == S_IFLNK ? 0777 : 0555),
+               &operations, &rofs_file_operations);
     node->data_offset = inode->data_offset;
     node->count = inode->count;
     node->hint_at = UINT64_MAX;
-    node->vnode.accessed = node->vnode.modified = node->vnode.changed = 0; // the format has no times
+    node->vnode.accessed = node->vnode.modified = node->vnode.changed =
+        0; // the format has no times
     node->vnode.links = type == S_IFDIR ? 2 : 1;
     node->vnode.size = type == S_IFDIR ? inode->count * 32 : inode->count;
     if (type == S_IFLNK) {
         char *target = kzalloc(PATH_MAX);
-        long length = target == NULL ? 0 : rofs_link_read(mount->data, inode->data_offset, target, PATH_MAX);
+        long length =
+            target == NULL ? 0 : rofs_link_read(mount->data, inode->data_offset, target, PATH_MAX);
         node->vnode.size = (u64)MAX(length, 0L);
         kfree(target);
     }
@@ -55,8 +60,8 @@ static struct vnode *make_vnode(struct mount *mount, const struct rofs_inode *in
 }
 
 // The vnode of an inode, found or made.
-static int get_vnode(struct mount *mount, u64 number, struct vnode *parent, const struct rofs_entry *entry,
-                     struct vnode **out) {
+static int get_vnode(struct mount *mount, u64 number, struct vnode *parent,
+                     const struct rofs_entry *entry, struct vnode **out) {
     *out = vnode_find(mount, number);
     if (*out != NULL)
         return 0;
@@ -99,8 +104,8 @@ static int check_place(struct vnode *directory, struct vnode *child) {
 }
 
 // Looks through the entries [from, to) of the directory, of which the first is at `offset`.
-static int search(struct rofs_cursor *cursor, u64 *from, u64 to, u64 *offset, const char *name, size_t length,
-                  struct rofs_entry *entry) {
+static int search(struct rofs_cursor *cursor, u64 *from, u64 to, u64 *offset, const char *name,
+                  size_t length, struct rofs_entry *entry) {
     for (; *from < to; ++*from) {
         u16 candidate;
         int status = rofs_cursor_read(cursor, *offset + 8, &candidate, sizeof(candidate));
@@ -120,11 +125,13 @@ static int search(struct rofs_cursor *cursor, u64 *from, u64 to, u64 *offset, co
 
 // Lookups mostly come in the order of the entries (ls -l, find, tar), so the search begins behind
 // the last hit and wraps around.
-static int find_entry(struct rofs_vnode *node, const char *name, size_t length, struct rofs_entry *entry) {
+static int find_entry(struct rofs_vnode *node, const char *name, size_t length,
+                      struct rofs_entry *entry) {
     struct rofs_cursor cursor = {.rofs = rofs_of(&node->vnode)};
     if (node->count == 0)
         return -ENOENT;
-    u64 first = node->data_offset, end = first + node->count, start = node->hint, at = start, offset = node->hint_at;
+    u64 first = node->data_offset, end = first + node->count, start = node->hint, at = start,
+        offset = node->hint_at;
     int status = 0;
     if (offset == UINT64_MAX || start >= end) {
         start = at = first;
@@ -146,7 +153,8 @@ static int find_entry(struct rofs_vnode *node, const char *name, size_t length, 
     return status;
 }
 
-static int rofs_lookup(struct vnode *directory, const char *name, size_t length, struct vnode **out) {
+static int rofs_lookup(struct vnode *directory, const char *name, size_t length,
+                       struct vnode **out) {
     struct rofs_entry *entry = kzalloc(sizeof(*entry));
     if (entry == NULL)
         return -ENOMEM;
@@ -162,7 +170,8 @@ static int rofs_lookup(struct vnode *directory, const char *name, size_t length,
     return status;
 }
 
-static int rofs_read_directory(struct vnode *directory, u64 position, struct directory_reader *reader) {
+static int rofs_read_directory(struct vnode *directory, u64 position,
+                               struct directory_reader *reader) {
     struct rofs_vnode *node = rofs_vnode(directory);
     struct rofs *rofs = rofs_of(directory);
     struct rofs_cursor entries = {.rofs = rofs}, inodes = {.rofs = rofs};
@@ -176,7 +185,8 @@ static int rofs_read_directory(struct vnode *directory, u64 position, struct dir
         status = rofs_entry_read(&entries, offset, entry);
         if (status == 0)
             status = rofs_inode_read(&inodes, entry->inode, &inode);
-        if (status == 0 && !reader->entry(reader, i + 3, entry->inode, (u32)inode.mode, entry->name, entry->length))
+        if (status == 0 && !reader->entry(reader, i + 3, entry->inode, (u32)inode.mode, entry->name,
+                                          entry->length))
             break;
         offset = entry->next;
     }
@@ -204,20 +214,24 @@ static const struct vnode_operations operations = {
 
 // --- The filesystem ---
 
-static int check_superblock(const struct rofs_superblock *super, const struct block_device *device) {
+static int check_superblock(const struct rofs_superblock *super,
+                            const struct block_device *device) {
     if (super->magic != ROFS_MAGIC) {
         debug("[rofs] no superblock on %s (magic %lx)\n", device->name, super->magic);
         return -EINVAL;
     }
     if (super->version != ROFS_VERSION || super->block_size != ROFS_BLOCK) {
-        kprintf("[rofs] superblock: version %lu with blocks of %lu bytes; this kernel reads version 1 with 512\n",
+        kprintf("[rofs] superblock: version %lu with blocks of %lu bytes; this kernel reads "
+                "version 1 with 512\n",
                 super->version, super->block_size);
         return -EINVAL;
     }
     u64 end = device->sectors;
-    if (super->structure_blocks == 0 || super->structure_first_block == 0 || super->structure_first_block > end ||
+    if (super->structure_blocks == 0 || super->structure_first_block == 0 ||
+        super->structure_first_block > end ||
         super->structure_blocks > end - super->structure_first_block) {
-        kprintf("[rofs] superblock: the structure area is blocks %lu + %lu, but %s has %lu: the image is cut short "
+        kprintf("[rofs] superblock: the structure area is blocks %lu + %lu, but %s has %lu: the "
+                "image is cut short "
                 "or damaged\n",
                 super->structure_first_block, super->structure_blocks, device->name, end);
         return -EINVAL;

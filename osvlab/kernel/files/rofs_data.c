@@ -22,7 +22,8 @@ static bool is_cached(struct rofs *rofs, u64 inode, u64 index) {
 }
 
 // The uncached pages around `index`, within its cluster and the file.
-static void choose(struct rofs *rofs, const struct rofs_extent *extent, u64 index, struct run *run) {
+static void choose(struct rofs *rofs, const struct rofs_extent *extent, u64 index,
+                   struct run *run) {
     u64 low = ALIGN_DOWN(index, CLUSTER), pages = ALIGN_UP(extent->size, PAGE_SIZE) / PAGE_SIZE;
     u64 high = MIN(low + CLUSTER, pages), end = index + 1;
     run->first = index;
@@ -61,11 +62,13 @@ static int transfer(struct rofs *rofs, const struct rofs_extent *extent, struct 
         u64 at = start + i * PAGE_SIZE;
         segments[i] = (struct segment){page_physical(run->pages[i]), (u32)MIN(PAGE_SIZE, end - at)};
     }
-    int status = block_transfer(rofs->device, BLOCK_READ, extent->first_sector + start / SECTOR_SIZE, segments,
-                                run->count);
+    int status = block_transfer(rofs->device, BLOCK_READ,
+                                extent->first_sector + start / SECTOR_SIZE, segments, run->count);
     u64 last = start + run->count * PAGE_SIZE;
-    if (status == 0 && last > extent->size) // whatever the last block holds behind the end is not ours
-        memset((u8 *)page_address(run->pages[run->count - 1]) + extent->size % PAGE_SIZE, 0, last - extent->size);
+    if (status == 0 &&
+        last > extent->size) // whatever the last block holds behind the end is not ours
+        memset((u8 *)page_address(run->pages[run->count - 1]) + extent->size % PAGE_SIZE, 0,
+               last - extent->size);
     return status;
 }
 
@@ -74,7 +77,8 @@ static void release(struct run *run) {
         page_put(run->pages[i]);
 }
 
-static int read_run(struct rofs *rofs, const struct rofs_extent *extent, struct run *run, u64 index) {
+static int read_run(struct rofs *rofs, const struct rofs_extent *extent, struct run *run,
+                    u64 index) {
     int status = allocate(run, index);
     if (status < 0)
         return status;
@@ -100,8 +104,9 @@ struct page *rofs_page(struct rofs *rofs, const struct rofs_extent *extent, u64 
     }
     if (*error < 0) {
         if (*error != -ENOMEM)
-            kprintf("rofs: cannot read page %lu of inode %lu (%s, sector %lu), error = %d\n", index, extent->inode,
-                    rofs->device->name, extent->first_sector + index * (PAGE_SIZE / SECTOR_SIZE), -*error);
+            kprintf("rofs: cannot read page %lu of inode %lu (%s, sector %lu), error = %d\n", index,
+                    extent->inode, rofs->device->name,
+                    extent->first_sector + index * (PAGE_SIZE / SECTOR_SIZE), -*error);
         return NULL;
     }
     for (size_t i = 0; i < run.count; i++)

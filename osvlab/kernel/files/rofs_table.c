@@ -92,7 +92,8 @@ long rofs_link_read(struct rofs *rofs, u64 number, char *out, size_t size) {
     if (status == 0)
         status = rofs_cursor_read(&cursor, offset, &length, sizeof(length));
     if (status == 0)
-        status = rofs_cursor_read(&cursor, offset + ROFS_LINK_HEADER, out, MIN(size, (size_t)length));
+        status =
+            rofs_cursor_read(&cursor, offset + ROFS_LINK_HEADER, out, MIN(size, (size_t)length));
     rofs_cursor_done(&cursor);
     return status < 0 ? status : (long)MIN(size, (size_t)length);
 }
@@ -100,7 +101,8 @@ long rofs_link_read(struct rofs *rofs, u64 number, char *out, size_t size) {
 int rofs_inode_read(struct rofs_cursor *cursor, u64 number, struct rofs_inode *out) {
     if (number == 0 || number > cursor->rofs->super.inodes)
         return -EINVAL;
-    return rofs_cursor_read(cursor, cursor->rofs->inode_table + (number - 1) * sizeof(*out), out, sizeof(*out));
+    return rofs_cursor_read(cursor, cursor->rofs->inode_table + (number - 1) * sizeof(*out), out,
+                            sizeof(*out));
 }
 
 // --- The check at mount: one walk through the tables ---
@@ -125,7 +127,9 @@ static int check_entries(struct rofs *rofs, struct rofs_cursor *cursor, u64 *off
         struct rofs_entry entry;
         int status = rofs_entry_read(cursor, *offset, &entry);
         if (status == -EINVAL)
-            kprintf("[rofs] directory entry table truncated: entry %lu or its name is out of bounds\n", i);
+            kprintf(
+                "[rofs] directory entry table truncated: entry %lu or its name is out of bounds\n",
+                i);
         if (status < 0)
             return status;
         const char *problem = entry_problem(rofs, &entry);
@@ -144,7 +148,8 @@ static int check_links(struct rofs *rofs, struct rofs_cursor *cursor, u64 *offse
             rofs->link_marks[i / ROFS_STRIDE] = *offset;
         u16 length;
         int status = rofs_cursor_read(cursor, *offset, &length, sizeof(length));
-        if (status == -EINVAL || (status == 0 && rofs->structure_size - *offset - ROFS_LINK_HEADER < length)) {
+        if (status == -EINVAL ||
+            (status == 0 && rofs->structure_size - *offset - ROFS_LINK_HEADER < length)) {
             kprintf("[rofs] symlink table truncated: link %lu is out of bounds\n", i);
             return -EINVAL;
         }
@@ -161,9 +166,10 @@ static int check_links(struct rofs *rofs, struct rofs_cursor *cursor, u64 *offse
 
 static int check_inodes(struct rofs *rofs, u64 offset) {
     rofs->inode_table = offset;
-    if (rofs->super.inodes == 0 || rofs->super.inodes > (rofs->structure_size - offset) / sizeof(struct rofs_inode)) {
-        kprintf("[rofs] inode table out of bounds: %lu inodes at byte %lu of %lu\n", rofs->super.inodes, offset,
-                rofs->structure_size);
+    if (rofs->super.inodes == 0 ||
+        rofs->super.inodes > (rofs->structure_size - offset) / sizeof(struct rofs_inode)) {
+        kprintf("[rofs] inode table out of bounds: %lu inodes at byte %lu of %lu\n",
+                rofs->super.inodes, offset, rofs->structure_size);
         return -EINVAL;
     }
     return 0;
@@ -173,8 +179,9 @@ int rofs_tables_check(struct rofs *rofs) {
     // Before memory is asked for: can so many entries be there at all?
     if (rofs->super.directory_entries > rofs->structure_size / (ROFS_ENTRY_HEADER + 1) ||
         rofs->super.symlinks > rofs->structure_size / (ROFS_LINK_HEADER + 1)) {
-        kprintf("[rofs] directory entry table truncated: %lu entries and %lu symlinks in %lu bytes\n",
-                rofs->super.directory_entries, rofs->super.symlinks, rofs->structure_size);
+        kprintf(
+            "[rofs] directory entry table truncated: %lu entries and %lu symlinks in %lu bytes\n",
+            rofs->super.directory_entries, rofs->super.symlinks, rofs->structure_size);
         return -EINVAL;
     }
     rofs->entry_marks = kzalloc((rofs->super.directory_entries / ROFS_STRIDE + 1) * sizeof(u64));

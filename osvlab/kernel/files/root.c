@@ -26,7 +26,8 @@ static int make_directory(const char *path) {
         if (status == 0 && at.directory->operations->create == NULL)
             status = -EPERM;
         if (status == 0)
-            status = at.directory->operations->create(at.directory, at.name, at.length, S_IFDIR | 0755, 0, &at.vnode);
+            status = at.directory->operations->create(at.directory, at.name, at.length,
+                                                      S_IFDIR | 0755, 0, &at.vnode);
     }
     names_unlock();
     if (status >= 0)
@@ -186,7 +187,9 @@ int core_mount_root(const char *type, bool pivot) {
         status = fill_ramfs_root();
     } else {
         if (type != NULL)
-            kprintf("--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n", type, type);
+            kprintf(
+                "--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n",
+                type, type);
         debug("Auto-discovering the root filesystem...\n");
         status = mount_rofs_root(pivot);
         if (status < 0) {

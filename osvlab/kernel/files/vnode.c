@@ -23,7 +23,8 @@ static struct list *bucket(const struct mount *mount, u64 inode) {
 }
 
 void vnode_init(struct vnode *vnode, struct mount *mount, u64 inode, u32 mode,
-                const struct vnode_operations *operations, const struct file_operations *file_operations) {
+                const struct vnode_operations *operations,
+                const struct file_operations *file_operations) {
     vnode->operations = operations;
     vnode->file_operations = file_operations;
     vnode->mount = mount;
@@ -74,8 +75,8 @@ u64 vnodes_sum(struct mount *mount, u64 (*value)(struct vnode *)) {
         if (table[i].next == NULL)
             continue;
         LIST_EACH(&table[i], vnode, struct vnode, table)
-            if (vnode->mount == mount)
-                sum += value(vnode);
+        if (vnode->mount == mount)
+            sum += value(vnode);
     }
     spin_unlock(&table_lock, flags);
     return sum;
@@ -164,7 +165,8 @@ static void release_anonymous(struct vnode *vnode) {
 
 static const struct vnode_operations anonymous_operations = {.release = release_anonymous};
 
-struct vnode *vnode_anonymous(const char *name, u32 mode, const struct file_operations *operations) {
+struct vnode *vnode_anonymous(const char *name, u32 mode,
+                              const struct file_operations *operations) {
     struct vnode *vnode = kzalloc(sizeof(*vnode));
     if (vnode == NULL)
         return NULL;
@@ -210,8 +212,9 @@ void vnode_status(struct vnode *vnode, struct stat *out) {
     out->st_rdev = vnode->device;
     out->st_size = (off_t)vnode->size;
     out->st_blksize = PAGE_SIZE;
-    out->st_blocks = (blkcnt_t)(vnode->operations->blocks != NULL ? vnode->operations->blocks(vnode)
-                                                                 : ALIGN_UP(vnode->size, 512) / 512);
+    out->st_blocks =
+        (blkcnt_t)(vnode->operations->blocks != NULL ? vnode->operations->blocks(vnode)
+                                                     : ALIGN_UP(vnode->size, 512) / 512);
     out->st_atim = ns_to_timespec(vnode->accessed);
     out->st_mtim = ns_to_timespec(vnode->modified);
     out->st_ctim = ns_to_timespec(vnode->changed);

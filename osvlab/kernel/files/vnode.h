@@ -44,7 +44,8 @@ struct file;
 // One directory entry after the other is given to `entry`; false means "no room, stop".
 // `next` is the position that continues behind this entry.
 struct directory_reader {
-    bool (*entry)(struct directory_reader *self, u64 next, u64 inode, u32 mode, const char *name, size_t length);
+    bool (*entry)(struct directory_reader *self, u64 next, u64 inode, u32 mode, const char *name,
+                  size_t length);
 };
 
 // What a filesystem does with its vnodes. A NULL operation is refused with the error named.
@@ -53,20 +54,24 @@ struct vnode_operations {
     int (*lookup)(struct vnode *directory, const char *name, size_t length, struct vnode **out);
     int (*read_directory)(struct vnode *directory, u64 position, struct directory_reader *reader);
     int (*create)(struct vnode *directory, const char *name, size_t length, u32 mode, u64 device,
-                  struct vnode **out);                                            // -EROFS
-    int (*symlink)(struct vnode *directory, const char *name, size_t length, const char *target); // -EROFS
-    int (*link)(struct vnode *directory, const char *name, size_t length, struct vnode *vnode);   // -EROFS
-    int (*remove)(struct vnode *directory, const char *name, size_t length, struct vnode *victim); // -EROFS
+                  struct vnode **out); // -EROFS
+    int (*symlink)(struct vnode *directory, const char *name, size_t length,
+                   const char *target); // -EROFS
+    int (*link)(struct vnode *directory, const char *name, size_t length,
+                struct vnode *vnode); // -EROFS
+    int (*remove)(struct vnode *directory, const char *name, size_t length,
+                  struct vnode *victim); // -EROFS
     int (*rename)(struct vnode *from, const char *old_name, size_t old_length, struct vnode *moved,
                   struct vnode *to, const char *new_name, size_t new_length, struct vnode *replaced,
-                  bool exchange);                                                 // -EROFS
-    long (*read_link)(struct vnode *vnode, char *out, size_t size);               // -EINVAL
-    int (*follow)(struct vnode *vnode, struct vnode **out); // a link that leads to no name; 1: by its text
+                  bool exchange);                                   // -EROFS
+    long (*read_link)(struct vnode *vnode, char *out, size_t size); // -EINVAL
+    int (*follow)(struct vnode *vnode,
+                  struct vnode **out); // a link that leads to no name; 1: by its text
 
     struct page *(*page)(struct vnode *vnode, u64 index, bool writable, int *error); // -ENODEV
-    int (*truncate)(struct vnode *vnode, u64 size);                               // -EROFS
-    int (*allocate)(struct vnode *vnode, int mode, u64 offset, u64 length);       // -EOPNOTSUPP
-    u64 (*blocks)(struct vnode *vnode);                                           // from the size
+    int (*truncate)(struct vnode *vnode, u64 size);                                  // -EROFS
+    int (*allocate)(struct vnode *vnode, int mode, u64 offset, u64 length);          // -EOPNOTSUPP
+    u64 (*blocks)(struct vnode *vnode);   // from the size
     void (*release)(struct vnode *vnode); // the last reference is gone: free it; must not sleep
 };
 
@@ -78,7 +83,7 @@ struct file_operations {
     void (*close)(struct file *file);
     long (*read)(struct file *file, void *buffer, size_t size, u64 *position);        // -EINVAL
     long (*write)(struct file *file, const void *buffer, size_t size, u64 *position); // -EINVAL
-    unsigned (*poll)(struct file *file, struct poll_table *table); // always ready
+    unsigned (*poll)(struct file *file, struct poll_table *table);    // always ready
     long (*ioctl)(struct file *file, unsigned command, u64 argument); // -ENOTTY
 };
 
@@ -103,13 +108,14 @@ static inline bool vnode_is(const struct vnode *vnode, u32 type) {
 
 // --- vnode.c
 void vnode_init(struct vnode *vnode, struct mount *mount, u64 inode, u32 mode,
-                const struct vnode_operations *operations, const struct file_operations *file_operations);
+                const struct vnode_operations *operations,
+                const struct file_operations *file_operations);
 struct vnode *vnode_find(struct mount *mount, u64 inode); // with a reference, or NULL
-struct vnode *vnode_insert(struct vnode *vnode); // the one that stays if two made the same
+struct vnode *vnode_insert(struct vnode *vnode);          // the one that stays if two made the same
 int vnode_set_name(struct vnode *vnode, struct vnode *parent, const char *name, size_t length);
 u64 vnodes_sum(struct mount *mount, u64 (*value)(struct vnode *)); // value must not sleep
 struct vnode *vnode_anonymous(const char *name, u32 mode, const struct file_operations *operations);
-void vnode_touch(struct vnode *vnode);  // contents were changed now
+void vnode_touch(struct vnode *vnode); // contents were changed now
 void vnode_status(struct vnode *vnode, struct stat *out);
 int vnode_truncate(struct vnode *vnode, u64 size);
 int vnode_check_writable(struct vnode *vnode); // -EROFS
@@ -118,11 +124,11 @@ int vnode_check_writable(struct vnode *vnode); // -EROFS
 struct filesystem {
     const char *name;
     bool needs_device;
-    u64 magic; // as statfs reports it
+    u64 magic;                                                      // as statfs reports it
     int (*mount)(struct mount *mount, struct block_device *device); // sets mount->root
-    void (*unmount)(struct mount *mount); // frees mount->data; the root is already gone
+    void (*unmount)(struct mount *mount);        // frees mount->data; the root is already gone
     bool (*busy)(struct mount *mount, u32 ours); // NULL: busy if more than the root is alive
-    void (*clear)(struct mount *mount);   // drops what the filesystem itself keeps alive
+    void (*clear)(struct mount *mount);          // drops what the filesystem itself keeps alive
     void (*statistics)(struct mount *mount, struct statfs *out);
 };
 
@@ -145,18 +151,19 @@ int mount_remove(const char *path);
 int mount_pivot(const char *path);
 void mounts_each(void (*visit)(struct mount *mount, void *argument), void *argument);
 void mounts_unmount_all(void);
-struct vnode *mount_cross(struct vnode *vnode); // takes a reference, gives one: the top-most mount here
+struct vnode *
+mount_cross(struct vnode *vnode); // takes a reference, gives one: the top-most mount here
 extern const struct filesystem ramfs, devfs, procfs, sysfs, rofs;
 
 // --- lookup.c
 enum last_component { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 
 enum walk_flags {
-    WALK_FOLLOW = 1,     // go through a symbolic link at the end
-    WALK_MAY_MISS = 2,   // it is no error if the last component does not exist
-    WALK_NO_SLASH = 4,   // a slash at the end does not make a link be followed
-    WALK_NO_LINKS = 8,   // no symbolic links at all (-ELOOP)
-    WALK_BENEATH = 16,   // never leave the start (-EXDEV)
+    WALK_FOLLOW = 1,   // go through a symbolic link at the end
+    WALK_MAY_MISS = 2, // it is no error if the last component does not exist
+    WALK_NO_SLASH = 4, // a slash at the end does not make a link be followed
+    WALK_NO_LINKS = 8, // no symbolic links at all (-ELOOP)
+    WALK_BENEATH = 16, // never leave the start (-EXDEV)
 };
 
 // Where a path name led to. Both vnodes are referenced; path_done gives them back.
@@ -178,7 +185,8 @@ char *path_copy_in(const char *user, int *error); // kfree it
 // A system call's (dirfd, path): copies in, locks the names, walks. On success the names stay locked.
 int path_at(int descriptor, const char *user, unsigned flags, struct path *out);
 int path_at_text(int descriptor, char *text, unsigned flags, struct path *out);
-int path_at_locked(int descriptor, char *text, unsigned flags, struct path *out); // names locked already
+int path_at_locked(int descriptor, char *text, unsigned flags,
+                   struct path *out); // names locked already
 // Just the vnode, referenced, nothing locked. An empty path with AT_EMPTY_PATH is the descriptor.
 int vnode_at(int descriptor, const char *user, unsigned flags, bool empty_ok, struct vnode **out);
 
@@ -199,10 +207,10 @@ struct file {
 };
 
 int file_create(struct vnode *vnode, unsigned flags, struct file **out); // takes its own reference
-int file_anonymous(const char *name, const struct file_operations *operations, void *data, unsigned flags,
-                   struct file **out);
+int file_anonymous(const char *name, const struct file_operations *operations, void *data,
+                   unsigned flags, struct file **out);
 void file_get(struct file *file);
-long file_read(struct file *file, void *buffer, size_t size);  // at its position
+long file_read(struct file *file, void *buffer, size_t size); // at its position
 long file_write(struct file *file, const void *buffer, size_t size);
 unsigned file_poll(struct file *file, struct poll_table *table);
 void file_notify_watchers(struct file *file);

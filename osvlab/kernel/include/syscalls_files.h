@@ -41,11 +41,14 @@ long sys_pread64(int descriptor, void *buffer, size_t size, i64 offset);
 long sys_pwrite64(int descriptor, const void *buffer, size_t size, i64 offset);
 long sys_preadv(int descriptor, const struct iovec *vector, int count, i64 offset);
 long sys_pwritev(int descriptor, const struct iovec *vector, int count, i64 offset);
-long sys_preadv2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high, int flags);
-long sys_pwritev2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high, int flags);
+long sys_preadv2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high,
+                 int flags);
+long sys_pwritev2(int descriptor, const struct iovec *vector, int count, i64 offset, i64 high,
+                  int flags);
 long sys_lseek(int descriptor, i64 offset, int whence);
 long sys_sendfile(int to, int from, i64 *offset, size_t size);
-long sys_copy_file_range(int from, i64 *from_offset, int to, i64 *to_offset, size_t size, unsigned flags);
+long sys_copy_file_range(int from, i64 *from_offset, int to, i64 *to_offset, size_t size,
+                         unsigned flags);
 
 // files/control.c
 long sys_fcntl(int descriptor, int command, u64 argument);
@@ -102,30 +105,33 @@ long sys_readlink(const char *name, char *out, size_t size);
 long sys_readlinkat(int directory, const char *name, char *out, size_t size);
 long sys_rename(const char *from, const char *to);
 long sys_renameat(int from_directory, const char *from, int to_directory, const char *to);
-long sys_renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags);
+long sys_renameat2(int from_directory, const char *from, int to_directory, const char *to,
+                   unsigned flags);
 long sys_getdents(int descriptor, void *out, size_t size);
 long sys_getdents64(int descriptor, void *out, size_t size);
 long sys_getcwd(char *out, size_t size);
 long sys_chdir(const char *name);
 long sys_fchdir(int descriptor);
 long sys_chroot(const char *name);
-long sys_mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
+long sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
+               const void *data);
 long sys_umount2(const char *target, int flags);
 
 // files/poll.c, files/epoll.c
 long sys_poll(struct pollfd *files, unsigned long count, int timeout);
-long sys_ppoll(struct pollfd *files, unsigned long count, const struct timespec *timeout, const u64 *mask,
-               size_t mask_size);
+long sys_ppoll(struct pollfd *files, unsigned long count, const struct timespec *timeout,
+               const u64 *mask, size_t mask_size);
 long sys_select(int count, u64 *read, u64 *write, u64 *except, struct timeval *timeout);
-long sys_pselect6(int count, u64 *read, u64 *write, u64 *except, struct timespec *timeout, const void *mask);
+long sys_pselect6(int count, u64 *read, u64 *write, u64 *except, struct timespec *timeout,
+                  const void *mask);
 long sys_epoll_create(int size);
 long sys_epoll_create1(int flags);
 long sys_epoll_ctl(int epoll, int operation, int descriptor, const struct epoll_event *event);
 long sys_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout);
 long sys_epoll_pwait(int epoll, struct epoll_event *events, int count, int timeout, const u64 *mask,
                      size_t mask_size);
-long sys_epoll_pwait2(int epoll, struct epoll_event *events, int count, const struct timespec *timeout,
-                      const u64 *mask, size_t mask_size);
+long sys_epoll_pwait2(int epoll, struct epoll_event *events, int count,
+                      const struct timespec *timeout, const u64 *mask, size_t mask_size);
 
 // files/pipe.c, files/eventfd.c, files/timerfd.c, files/memfd.c, files/random.c
 long sys_pipe(int *ends);
@@ -133,7 +139,8 @@ long sys_pipe2(int *ends, int flags);
 long sys_eventfd(unsigned value);
 long sys_eventfd2(unsigned value, int flags);
 long sys_timerfd_create(int clock, int flags);
-long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new, struct itimerspec *old);
+long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new,
+                         struct itimerspec *old);
 long sys_timerfd_gettime(int descriptor, struct itimerspec *out);
 long sys_memfd_create(const char *name, unsigned flags);
 long sys_getrandom(void *buffer, size_t size, unsigned flags);

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
+#include "area.h"
 #include "boot.h"
 #include "console.h"
 #include "poll.h"
@@ -59,7 +61,8 @@ void boot_step(const char *name) {
 }
 
 // An archive with nothing in it.
-__asm__(".section .rodata\n.globl bootfs_start, bootfs_end\nbootfs_start: .zero 128\nbootfs_end: .previous");
+__asm__(".section .rodata\n.globl bootfs_start, bootfs_end\nbootfs_start: .zero 128\nbootfs_end: "
+        ".previous");
 
 // --- Memory ---
 
@@ -281,8 +284,8 @@ void mutex_init(struct mutex *mutex, const char *name) {
 }
 static bool mutex_try(struct mutex *mutex) {
     struct thread *nobody = NULL;
-    return __atomic_compare_exchange_n(&mutex->owner, &nobody, current_thread(), false, __ATOMIC_ACQUIRE,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&mutex->owner, &nobody, current_thread(), false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 void mutex_lock(struct mutex *mutex) {
     ASSERT(mutex->owner != current_thread());
@@ -382,6 +385,16 @@ int thread_id(const struct thread *thread) {
     return 2;
 }
 
+void areas_each(void (*visit)(const struct area_description *, void *), void *argument) {
+    struct area_description area = {
+        .start = 0x1000, .end = 0x3000, .protection = 5, .name = "/test"};
+    visit(&area, argument);
+}
+long sys_uname(struct utsname *out) {
+    return uname(out);
+}
+char boot_command_line[32768] = "/test";
+
 // --- The console ---
 
 char shim_console[1 << 16];
@@ -456,7 +469,8 @@ void block_each(void (*visit)(struct block_device *, void *), void *argument) {
 }
 void shim_disk(const char *name, void *bytes, size_t size) {
     struct block_device *disk = &disks[disk_count++];
-    *disk = (struct block_device){.sectors = size / SECTOR_SIZE, .driver = bytes, .transfer = disk_transfer};
+    *disk = (struct block_device){
+        .sectors = size / SECTOR_SIZE, .driver = bytes, .transfer = disk_transfer};
     snprintf(disk->name, sizeof(disk->name), "%s", name);
 }
 void shim_disks_forget(void) {
@@ -469,7 +483,8 @@ void shim_start(size_t pages) {
     if (arena == NULL) {
         frame_count = pages;
         frames = calloc(pages, sizeof(*frames));
-        arena = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        arena = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         ASAN_POISON_MEMORY_REGION(arena, pages * PAGE_SIZE);
     }
     shim_process.files = files_create();

@@ -15,13 +15,14 @@
 #include "syscalls_files.h"
 #include "runtime.h"
 
-#define CHECK(actual, expected)                                                                      \
-    do {                                                                                             \
-        long actual_ = (long)(actual), expected_ = (long)(expected);                                 \
-        if (actual_ != expected_) {                                                                  \
-            fprintf(stderr, "%s:%d: %s is %ld, not %ld\n", __FILE__, __LINE__, #actual, actual_, expected_); \
-            exit(1);                                                                                 \
-        }                                                                                            \
+#define CHECK(actual, expected)                                                                  \
+    do {                                                                                         \
+        long actual_ = (long)(actual), expected_ = (long)(expected);                             \
+        if (actual_ != expected_) {                                                              \
+            fprintf(stderr, "%s:%d: %s is %ld, not %ld\n", __FILE__, __LINE__, #actual, actual_, \
+                    expected_);                                                                  \
+            exit(1);                                                                             \
+        }                                                                                        \
     } while (0)
 
 static int open_new(const char *name) {
@@ -81,7 +82,8 @@ static void test_open(void) {
     char target[16];
     CHECK(sys_readlinkat(fd, "", target, sizeof(target)), 4);
     CHECK(sys_close(fd), 0);
-    CHECK(sys_unlink("/made") | sys_unlink("/dangling") | sys_unlink("/link") | sys_unlink("/file"), 0);
+    CHECK(sys_unlink("/made") | sys_unlink("/dangling") | sys_unlink("/link") | sys_unlink("/file"),
+          0);
 }
 
 static void test_names(void) {

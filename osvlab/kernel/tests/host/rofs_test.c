@@ -74,7 +74,8 @@ static void visit(const char *path, int depth) {
     if (S_ISLNK(s.st_mode))
         sys_readlink(path, target, sizeof(target) - 1);
     if (printing)
-        printf("%o %ld %016lx %s %s\n", s.st_mode, S_ISDIR(s.st_mode) ? 0 : (long)s.st_size, sum, path, target);
+        printf("%o %ld %016lx %s %s\n", s.st_mode, S_ISDIR(s.st_mode) ? 0 : (long)s.st_size, sum,
+               path, target);
     if (S_ISDIR(s.st_mode))
         visit_directory(path, depth);
 }
@@ -97,14 +98,17 @@ static bool try_disk(u8 *bytes, size_t size) {
 }
 
 static u64 interesting(void) {
-    static const u64 values[] = {0, 1, 2, 511, 512, 0x7fff, 0xffff, 1UL << 31, UINT32_MAX, 1UL << 55, INT64_MAX, UINT64_MAX};
+    static const u64 values[] = {0,      1,         2,          511,       512,       0x7fff,
+                                 0xffff, 1UL << 31, UINT32_MAX, 1UL << 55, INT64_MAX, UINT64_MAX};
     return values[dice(ARRAY_SIZE(values))];
 }
 
 // Changes a few fields or bytes, mostly in the superblock and the structure area.
 static void damage(u8 *bytes, size_t size, u64 structure) {
     for (u64 n = 1 + dice(4); n > 0; n--) {
-        u64 kind = dice(8), at = kind == 0 ? dice(64) : kind == 1 ? dice(size) : structure + dice(size - structure);
+        u64 kind = dice(8), at = kind == 0   ? dice(64)
+                                 : kind == 1 ? dice(size)
+                                             : structure + dice(size - structure);
         switch (dice(4)) {
         case 0:
             bytes[at] ^= (u8)(1U << dice(8));

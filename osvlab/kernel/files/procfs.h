@@ -1,0 +1,16 @@
+// What stands in /proc/PID: procfs_process.c writes it, procfs.c has the table of names.
+#pragma once
+
+#include "pseudo.h"
+
+int proc_current_pid(void);
+void proc_write_maps(struct text *text, int pid);
+void proc_write_stat(struct text *text, int pid);
+void proc_write_statm(struct text *text, int pid);
+void proc_write_status(struct text *text, int pid);
+void proc_write_cmdline(struct text *text, int pid);
+void proc_write_comm(struct text *text, int pid);
+void proc_write_mounts(struct text *text, int pid);
+void proc_write_exe(struct text *text, int pid);
+void proc_write_cwd(struct text *text, int pid);
+void proc_write_root(struct text *text, int pid);
