@@ -61,6 +61,16 @@ EXPORT char *basename_(char *path) {
     return slash ? slash + 1 : path;
 }
 
+HIDDEN int musl_regcomp(regex_t *restrict regex, const char *restrict pattern, int flags);
+
+// glibc's re_nsub lies 48 bytes into its regex_t of the same size, where musl keeps nothing.
+EXPORT int regcomp(regex_t *restrict regex, const char *restrict pattern, int flags) {
+    int result = musl_regcomp(regex, pattern, flags);
+    if (!result && compat_is_glibc())
+        regex->__nsub2 = regex->re_nsub;
+    return result;
+}
+
 // glibc's regoff_t is an int, musl's is a long.
 HIDDEN int musl_regexec(const regex_t *restrict regex, const char *restrict text, size_t count,
                         regmatch_t *restrict matches, int flags);

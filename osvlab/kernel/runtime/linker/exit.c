@@ -14,6 +14,7 @@ struct destructor {
 };
 
 static pthread_key_t destructors_key;
+static volatile bool destructors_used; // the key exists
 static pthread_once_t destructors_once = PTHREAD_ONCE_INIT;
 
 static void run_destructors(void *list) {
@@ -29,7 +30,7 @@ static void run_destructors(void *list) {
 }
 
 static void make_key(void) {
-    pthread_key_create(&destructors_key, run_destructors);
+    destructors_used = pthread_key_create(&destructors_key, run_destructors) == 0;
 }
 
 // The C++ ABI's thread_local: called for each object that has a destructor.
@@ -45,7 +46,7 @@ EXPORT int __cxa_thread_atexit_impl(void (*function)(void *), void *object, void
 }
 
 EXPORT _Noreturn void exit(int status) {
-    if (destructors_key)
+    if (destructors_used)
         run_destructors(pthread_getspecific(destructors_key));
     __funcs_on_exit();
     __libc_exit_fini();
