@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../linker/linker.h"
+
 struct walk {
     void **to;
     int count, room;
@@ -27,14 +29,20 @@ static int note_frame(struct _Unwind_Context *context, void *argument) {
     return walk->count >= walk->room ? 5 /* _URC_END_OF_STACK */ : 0;
 }
 
+// The end of this thread's stack: no frame lies beyond it.
+static uintptr_t *stack_end(void) {
+    const struct musl_thread *self = musl_self();
+    const struct launch *launch = application.launch;
+    char *first = (char *)launch->stack + launch->stack_size;
+    return (uintptr_t *)(self == tls_first_thread ? first : self->stack);
+}
+
 // Frames lie at rising addresses; the chain ends with a null pointer (AMD64 supplement 3.4.1).
-static int walk_frames(void **to, int room) {
-    uintptr_t *frame = __builtin_frame_address(0), *end = frame + (64 << 10) / sizeof(*frame);
+static int walk_frames(uintptr_t *frame, void **to, int room) {
+    uintptr_t *end = stack_end();
     int count = 0;
-    while (count < room && frame && frame < end && !((uintptr_t)frame & 7)) {
+    while (count < room && frame + 2 <= end && !((uintptr_t)frame & 7) && frame[1]) {
         uintptr_t *next = (uintptr_t *)frame[0];
-        if (!frame[1])
-            break;
         to[count++] = (void *)frame[1];
         if (next <= frame)
             break;
@@ -48,9 +56,9 @@ EXPORT int backtrace(void **to, int room) {
     int (*unwind)(trace_function *, void *) = dlsym(RTLD_DEFAULT, "_Unwind_Backtrace");
     get_ip = dlsym(RTLD_DEFAULT, "_Unwind_GetIP");
     if (!unwind || !get_ip)
-        return walk_frames(to, room);
+        return walk_frames(__builtin_frame_address(0), to, room);
     unwind(note_frame, &walk);
-    return walk.count > 0 ? walk.count : walk_frames(to, room);
+    return walk.count > 0 ? walk.count : walk_frames(__builtin_frame_address(0), to, room);
 }
 
 static int describe(char *to, size_t size, void *address) {
