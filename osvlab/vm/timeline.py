@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from osvlab.vm.report import Report
 
@@ -91,3 +92,9 @@ class BootTimeline:
     def __str__(self) -> str:
         rows = [f"{s.start * 1e3:8.1f}  {s.duration * 1e3:8.1f} ms  {s.name}" for s in self.steps]
         return "\n".join([f"{'start':>8}  {'duration':>8}", *rows])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        # The one way up the house: only who shows things knows how, and only IPython asks.
+        from osvlab.widgets.display import timeline_bundle
+
+        return timeline_bundle(self)

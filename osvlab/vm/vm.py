@@ -185,6 +185,12 @@ class VM:
         state = f"runs as process {self.pid}" if outcome is None else str(outcome).partition("\n")[0]
         return f"<VM {self.machine}, {self.accelerator}: {state}>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        # The one way up the house: only who shows things knows how, and only IPython asks.
+        from osvlab.widgets.display import vm_bundle
+
+        return vm_bundle(self)
+
 
 def run(
     image: Image | str | os.PathLike[str],

@@ -1,0 +1,80 @@
+"""What a VM and a boot timeline hand to IPython when it shows them.
+
+In a notebook that is a picture and its text, everywhere else the text alone. The text
+always comes along: for a terminal, a log, a search, and a screen reader.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from osvlab.vm.timeline import BootTimeline
+from osvlab.vm.vm import VM
+
+if TYPE_CHECKING:
+    from osvlab.widgets.console import ConsoleWidget
+
+__all__ = ["console_widget", "in_notebook", "timeline_bundle", "vm_bundle"]
+
+# One widget a VM: shown again, it is the same console, not a copy.
+_widgets: weakref.WeakKeyDictionary[VM, ConsoleWidget] = weakref.WeakKeyDictionary()
+
+
+def in_notebook() -> bool:
+    """Whether this Python is a Jupyter kernel, to which a page may be connected.
+
+    Examples
+    --------
+    >>> in_notebook()
+    False
+    """
+    # Whoever runs in a kernel has IPython loaded; nobody else shall load it for this question.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def console_widget(vm: VM) -> ConsoleWidget:
+    """Return the console widget of a VM; the same one each time, unless it was closed."""
+    from osvlab.widgets.console import ConsoleWidget
+
+    widget = _widgets.get(vm)
+    if widget is None or not widget.comm:
+        widget = _widgets[vm] = ConsoleWidget(vm.console, title=_title(vm))
+    return widget
+
+
+def _title(vm: VM) -> str:
+    command = vm.image.command if vm.image is not None else ""
+    return command or (vm.machine.kernel.name if vm.machine.kernel is not None else "console")
+
+
+def vm_bundle(vm: VM) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+    """Return a VM's MIME bundle: its console as a widget, and as text."""
+    text = f"{vm!r}\n{vm.console.tail(200)}".rstrip()
+    if in_notebook():
+        try:
+            shown: tuple[dict[str, Any], dict[str, Any]] | None = console_widget(vm)._repr_mimebundle_()
+        except Exception as error:  # noqa: BLE001 - IPython would swallow it and say nothing of the reason
+            warnings.warn(f"cannot show the console as a widget: {error!r}", RuntimeWarning, stacklevel=2)
+        else:
+            if shown is not None:
+                return {**shown[0], "text/plain": text}, shown[1]
+    return {"text/plain": text}
+
+
+def timeline_bundle(timeline: BootTimeline) -> dict[str, Any]:
+    """Return a boot timeline's MIME bundle: a plotly figure, and its numbers as text."""
+    text = {"text/plain": str(timeline)}
+    if not in_notebook():
+        return text
+    try:
+        from osvlab.widgets.timeline import boot_figure
+
+        return {**boot_figure(timeline)._repr_mimebundle_(), **text}
+    except Exception as error:  # noqa: BLE001 - IPython would swallow it and say nothing of the reason
+        warnings.warn(f"cannot draw the boot timeline: {error!r}", RuntimeWarning, stacklevel=2)
+        return text
