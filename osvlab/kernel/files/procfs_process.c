@@ -100,7 +100,7 @@ void proc_write_comm(struct text *text, int pid) {
 
 void proc_write_exe(struct text *text, int pid) {
     struct process_view view;
-    if (process_view(pid, &view))
+    if (process_view(pid, &view) && view.name[0] == '/') // the kernel's own has no program
         text_add(text, "%s", view.name);
 }
 
