@@ -96,7 +96,8 @@ bool page_mapped(u64 address, u64 *physical, int *protection) {
     u64 *entry = entry_of(address, 0, false);
     u64 value = entry ? *entry : 0;
 
-    if (!(value & ADDRESS_MASK)) // a page protected with PROT_NONE is there, but not PRESENT
+    if (!(value &
+          (ADDRESS_MASK | LARGE))) // a page protected with PROT_NONE is there, but not PRESENT
         return false;
     u64 size = value & LARGE ? LARGE_PAGE_SIZE : PAGE_SIZE;
     if (physical)

@@ -1,7 +1,8 @@
 // Block devices by name, their partitions, and the checks every transfer passes.
 //
 // Invariant: a transfer that reaches a driver lies within its disk, is a whole number of
-// sectors and, if it writes, goes to a disk that may be written.
+// sectors and, if it writes, goes to a disk that may be written. Devices are added and never
+// removed, so the list may be walked at any time without a lock.
 
 #include "block.h"
 
@@ -15,12 +16,13 @@
 #define LARGEST_BUFFER (1UL << 30)
 
 static struct list devices = LIST(devices);
-static struct mutex devices_lock = MUTEX(devices_lock, "block devices");
+static struct spinlock devices_lock = SPINLOCK("block devices");
 
 static void add(struct block_device *device) {
-    mutex_lock(&devices_lock);
+    u64 flags = spin_lock(&devices_lock);
+
     list_append(&devices, &device->link);
-    mutex_unlock(&devices_lock);
+    spin_unlock(&devices_lock, flags);
 }
 
 static void add_partition(struct block_device *disk, int index, const struct partition *p) {
@@ -54,24 +56,16 @@ void block_register(struct block_device *disk) {
 }
 
 struct block_device *block_find(const char *name) {
-    struct block_device *found = NULL;
-
-    mutex_lock(&devices_lock);
     LIST_EACH(&devices, device, struct block_device, link) {
-        if (!strcmp(device->name, name)) {
-            found = device;
-            break;
-        }
+        if (!strcmp(device->name, name))
+            return device;
     }
-    mutex_unlock(&devices_lock);
-    return found;
+    return NULL;
 }
 
 void block_each(void (*visit)(struct block_device *, void *), void *argument) {
-    mutex_lock(&devices_lock);
     LIST_EACH(&devices, device, struct block_device, link)
     visit(device, argument);
-    mutex_unlock(&devices_lock);
 }
 
 // The sum of the segments in sectors, or -EINVAL.
