@@ -26,6 +26,7 @@ __all__ = ["KernelBuildError", "boot_sector", "built_kernel"]
 
 SOURCES = Path(__file__).parent / "kernel"
 STRIPPED, BOOT_SECTOR = "lab-kernel-stripped.elf", "boot.bin"
+SUFFIXES = (".c", ".h", ".S", ".ld", ".list", ".py", ".txt")
 TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
 MUSL = Path("/usr/lib/x86_64-linux-musl/libc.a")
 
@@ -74,22 +75,24 @@ def _current(place: Path) -> bool:
         built = min((place / name).stat().st_mtime_ns for name in (STRIPPED, BOOT_SECTOR))
     except FileNotFoundError:
         return False
-    return all(path.stat().st_mtime_ns <= built for path in _sources())
+    return all(os.stat(path).st_mtime_ns <= built for path in _sources())
 
 
-def _sources() -> Iterator[Path]:
+def _sources() -> Iterator[str]:
+    # Plain strings, as every run comes through here.
     for folder, folders, files in os.walk(SOURCES):
         # Tests are no part of the kernel, and the build's own files are newer by nature.
         folders[:] = sorted(set(folders) - {"build", "tests"})
         for name in sorted(files):
-            if name == "Makefile" or name.endswith((".c", ".h", ".S", ".ld", ".py", ".map", ".txt")):
-                yield Path(folder, name)
+            if name == "Makefile" or name.endswith(SUFFIXES):
+                yield os.path.join(folder, name)
 
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
     for path in _sources():
-        digest.update(os.fsencode(path.relative_to(SOURCES)) + b"\0" + path.read_bytes() + b"\0")
+        name = os.path.relpath(path, SOURCES)
+        digest.update(os.fsencode(name) + b"\0" + Path(path).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

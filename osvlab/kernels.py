@@ -232,7 +232,7 @@ class Kernel:
     def supplies_libraries(self) -> frozenset[str]:
         """The sonames that programs may need and that the kernel itself stands in for."""
         if self.kind is KernelKind.LAB:
-            return _LIBC
+            return _LIBC | _LAB_ADDS
         # OSv supplies libstdc++ unless it was built to hide it; its symbols tell.
         hides = self.exports is not None and "_ZNSt8ios_base4InitC1Ev" not in self.exports
         return _LIBC | _OSV_ADDS | (frozenset() if hides else frozenset({"libstdc++.so.6"}))
@@ -495,25 +495,20 @@ def _dynamic_symbols(path: Path) -> frozenset[str] | None:
     return None
 
 
-# The libraries that a kernel stands in for: glibc's and musl's for both, and what OSv's core/elf.cc adds.
+# The libraries that a kernel stands in for: both, the lab's (runtime/linker/search.c), OSv (core/elf.cc).
 _LIBC = frozenset(
     {
         "ld-linux-x86-64.so.2",
+        "ld-musl-x86_64.so.1",
         "libc.musl-x86_64.so.1",
         "libc.so.6",
+        "libcrypt.so.1",
         "libdl.so.2",
         "libm.so.6",
         "libpthread.so.0",
+        "libresolv.so.2",
         "librt.so.1",
     }
 )
-_OSV_ADDS = frozenset(
-    {
-        "ld-musl-x86_64.so.1",
-        "libaio.so.1",
-        "libcrypt.so.1",
-        "libresolv.so.2",
-        "libutil.so",
-        "libxenstore.so.3.0",
-    }
-)
+_LAB_ADDS = frozenset({"libc.so", "libutil.so.1"})
+_OSV_ADDS = frozenset({"libaio.so.1", "libutil.so", "libxenstore.so.3.0"})

@@ -113,7 +113,9 @@ class CrashReport:
         )
 
     def __str__(self) -> str:
-        head = self.fault if self.thread is None else f"{self.fault} in thread {self.thread}"
+        head = self.fault
+        if self.thread is not None and not head.endswith(f"thread {self.thread}"):
+            head += f" in thread {self.thread}"
         return "\n  ".join([head, *map(str, self.backtrace)])
 
 
