@@ -103,8 +103,7 @@ def test_the_clock_keeps_time_with_the_host(image: Image) -> None:
 
 
 def test_commands_run_one_after_the_other_and_the_last_one_decides(image: Image) -> None:
-    with osvlab.run(
-        image, command="/busybox false; /busybox echo between; /busybox sh -c exit\\ 7", timeout=60
-    ) as vm:
+    command = '/busybox false; /busybox echo between; /busybox sh -c "exit 7"'
+    with osvlab.run(image, command=command, timeout=60) as vm:
         assert vm.wait() == osvlab.Exited(7), vm.console.text
         assert "between" in vm.console.text
