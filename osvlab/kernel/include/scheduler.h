@@ -60,8 +60,9 @@ struct thread {
 extern struct spinlock scheduler_lock;
 
 void scheduler_init(void);
-void scheduler_idle(void); // the boot thread ends here, as the idle thread
-void scheduler_tick(void); // from the timer interrupt
+void scheduler_idle(void);      // the boot thread ends here, as the idle thread
+void scheduler_tick_soon(void); // have a look at the current thread again in a moment
+void scheduler_tick(void);      // from the timer interrupt
 void scheduler_interrupt_exit(struct registers *r);
 void scheduler_start(struct thread *t); // puts a new thread on the run queue
 void scheduler_wake(struct thread *t, bool for_signal);

@@ -207,6 +207,11 @@ void scheduler_tick(void) {
         arm_timer();
 }
 
+void scheduler_tick_soon(void) {
+    cpu()->slice_end = MIN(cpu()->slice_end, clock_monotonic() + MILLISECOND);
+    arm_timer();
+}
+
 // The end of every interrupt: the one place where a thread loses the processor unasked.
 void scheduler_interrupt_exit(struct registers *r) {
     struct cpu *c = cpu();

@@ -181,6 +181,10 @@ void signals_after_interrupt(const struct registers *r) {
 
     if (t->kernel_depth || t->process == &kernel_process || !signal_deliverable(t))
         return;
+    if (in_core_text(r->rip)) { // the first or last instructions of a system call
+        scheduler_tick_soon();
+        return;
+    }
     struct registers *copy = (struct registers *)ALIGN_DOWN(stacks_syscall_top(t) - sizeof(*r), 16);
     *copy = *r;
     run_on_frame(copy, deliver_and_return);
