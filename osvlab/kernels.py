@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
 
-from osvlab.errors import OsvlabError
+from osvlab.kernel_file import (
+    KERNEL_AT,
+    Boot,
+    KernelError,
+    KernelKind,
+    KernelNotFoundError,
+    dynamic_symbols,
+    recognise,
+)
+from osvlab.osv_console import Verdict, osv_verdict
 
 __all__ = [
     "Boot",
@@ -30,32 +37,6 @@ __all__ = [
     "KernelNotFoundError",
     "Verdict",
 ]
-
-
-class KernelError(OsvlabError, ValueError):
-    """A file that is no kernel this lab can boot, or a kernel that was asked for what it cannot do."""
-
-
-class KernelNotFoundError(KernelError, FileNotFoundError):
-    """There is no such kernel file."""
-
-
-class KernelKind(StrEnum):
-    """Whose kernel it is."""
-
-    LAB = "lab"
-    OSV = "osv"
-
-
-class Boot(StrEnum):
-    """How a kernel file is started.
-
-    ``pvh``: an ELF file that QEMU loads itself (``-kernel``), entered through its Xen
-    PVH note. ``disk``: the beginning of a disk, boot sector first, for a BIOS.
-    """
-
-    PVH = "pvh"
-    DISK = "disk"
 
 
 class Capability(StrEnum):
@@ -77,25 +58,6 @@ _LAB = frozenset(
     }
 )
 _OSV = frozenset({Capability.TELLS_STATUS_WHEN_VERBOSE})
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a console says about a run that ended with the power off.
-
-    Parameters
-    ----------
-    status
-        The exit status, or None when the console does not tell.
-    fault
-        What the guest said about its fault, when it aborted; None otherwise.
-    backtrace
-        Address, symbol (None if unknown) and offset of each frame, innermost first.
-    """
-
-    status: int | None = None
-    fault: str | None = None
-    backtrace: tuple[tuple[int, str | None, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +135,7 @@ class Kernel:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                kind, boot, version = _recognise(path, file)
+                kind, boot, version = recognise(path, file)
         except FileNotFoundError as error:
             raise KernelNotFoundError(f"no such kernel: {path}", hint="Check the path.") from error
         except OSError as error:
@@ -196,8 +158,8 @@ class Kernel:
     def is_on(self, disk: Path) -> bool:
         """Say whether a disk begins with this kernel, compared by its first 64 KiB."""
         with self.path.open("rb") as mine, disk.open("rb") as other:
-            mine.seek(_LZKERNEL_AT)
-            other.seek(_LZKERNEL_AT)
+            mine.seek(KERNEL_AT)
+            other.seek(KERNEL_AT)
             return mine.read(1 << 16) == other.read(1 << 16)
 
     @property
@@ -219,7 +181,7 @@ class Kernel:
         """
         if self.boot is Boot.DISK:
             with self.path.open("rb") as file:
-                return DiskStart(file.read(512), _LZKERNEL_AT, self.size - _LZKERNEL_AT)
+                return DiskStart(file.read(512), KERNEL_AT, self.size - KERNEL_AT)
         if self.kind is not KernelKind.LAB:
             return None
         from osvlab.kernel_build import BOOT_SECTOR, boot_sector
@@ -240,7 +202,7 @@ class Kernel:
     @cached_property
     def exports(self) -> frozenset[str] | None:
         """The symbols that programs find in the kernel; None when the file does not tell."""
-        return None if self.boot is Boot.DISK else _dynamic_symbols(self.path)
+        return None if self.boot is Boot.DISK else dynamic_symbols(self.path)
 
     def command_line(
         self,
@@ -313,7 +275,7 @@ class Kernel:
         >>> osv.verdict("OSv v0.57.0\nCmdline: /x\nFailed to load object: /x. Powering off.\n")
         Verdict(status=127, fault=None, backtrace=())
         """
-        return None if self.kind is KernelKind.LAB else _osv_verdict(console)
+        return None if self.kind is KernelKind.LAB else osv_verdict(console)
 
     def __repr__(self) -> str:
         version = f" {self.version}" if self.version else ""
@@ -331,168 +293,6 @@ def _option_value(name: str, value: str) -> str:
     if "\0" in value:
         raise KernelError(f"the value of {name} contains a NUL character")
     return re.sub(r"([\\ \t\n])", r"\\\1", value)
-
-
-# What OSv prints (reference: its loader.cc, core/app.cc, runtime.cc)
-
-# An abort's backtrace is the last thing on the console; an application may print the same words before.
-_OSV_ABORT = re.compile(
-    r"^(?:\[backtrace\]\n(?:0x[0-9a-f]{16} .*\n?)*|Halting\.\s*)\s*(?:Powering off\.\s*)?\Z",
-    re.MULTILINE,
-)
-_OSV_FAULT = re.compile(
-    r"^(?:Aborted|Assertion failed: .*|page fault outside application.*|general protection fault.*"
-    r"|Out of memory: .*|.*failed looking up symbol .*)$",
-    re.MULTILINE,
-)
-_OSV_FRAME = re.compile(r"^0x([0-9a-f]{16}) <(.*)\+(\d+)>", re.MULTILINE)
-_OSV_RETURNED = re.compile(r"^program (?:.* returned|exited with status) (-?\d+)\s*$", re.MULTILINE)
-_OSV_NOT_STARTED = re.compile(
-    r"^(?:.*\. Powering off\.|Failed to parse command line\.|This image has an empty command line\. .*"
-    r"|unrecognized option: .*|not an option: .*)$",
-    re.MULTILINE,
-)
-
-
-def _osv_verdict(console: str) -> Verdict | None:
-    start = re.search(r"^OSv v?\d", console, re.MULTILINE)
-    if start is None:
-        return None
-    said = console[start.start() :]
-    abort = _OSV_ABORT.search(said)
-    if abort is not None:
-        fault = [match.start() for match in _OSV_FAULT.finditer(said, 0, abort.start())]
-        line_before = said.rfind("\n", 0, max(0, abort.start() - 1)) + 1
-        return Verdict(
-            fault=said[fault[-1] if fault else line_before : abort.start()].strip() or "abort",
-            backtrace=tuple(
-                (int(address, 16), *((None, 0) if symbol == "???" else (symbol, int(offset))))
-                for address, symbol, offset in _OSV_FRAME.findall(abort[0])
-            ),
-        )
-    # The application's lines look like the kernel's, so the kernel's last word is the one that counts.
-    returned = _OSV_RETURNED.findall(said)
-    if returned:
-        return Verdict(status=int(returned[-1]) & 0xFF)
-    if _OSV_NOT_STARTED.search(said):
-        return Verdict(status=127)  # as a shell says it of a command it cannot start
-    if re.search(r"^Powering off\.$", said, re.MULTILINE):
-        return Verdict(status=0)  # verbose, and nothing complained
-    return Verdict(status=None)
-
-
-# What a kernel file is
-
-_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_NOTE, _PVH_ENTRY = 4, 18
-_LZKERNEL_AT = 128 * 512
-_OSV_LINKED_AT = 0x40200000
-
-
-def _recognise(path: Path, file: BinaryIO) -> tuple[KernelKind, Boot, str | None]:
-    head = file.read(512)
-    if head[:4] == b"\x7fELF":
-        return _recognise_elf(path, file, head)
-    if head[510:512] == b"\x55\xaa":
-        file.seek(_LZKERNEL_AT)
-        inner = file.read(20)
-        # OSv's lzloader is a 32-bit ELF file, and the boot sector carries OSv's signature.
-        if inner[:5] == b"\x7fELF\x01" and head[0x1B8:0x1BB] == b"VSO":
-            return KernelKind.OSV, Boot.DISK, None
-        raise KernelError(
-            f"{path} is a bootable disk, but does not begin with an OSv kernel",
-            hint="Give OSv's loader.img, or its loader-stripped.elf.",
-        )
-    raise KernelError(
-        f"{path} is no kernel: neither an ELF file nor a bootable disk",
-        hint="Give the lab kernel, or OSv's loader-stripped.elf or loader.img.",
-    )
-
-
-def _recognise_elf(path: Path, file: BinaryIO, head: bytes) -> tuple[KernelKind, Boot, str | None]:
-    if len(head) < _ELF_HEADER.size or head[4] != 2 or head[5] != 1:
-        raise KernelError(f"{path} is no kernel for x86_64: not a 64-bit little-endian ELF file")
-    fields = _ELF_HEADER.unpack_from(head)
-    machine, table, entry_size, count = fields[2], fields[5], fields[9], fields[10]
-    if machine != 62:
-        raise KernelError(f"{path} is a kernel for another architecture (ELF machine {machine})")
-    if entry_size != _PROGRAM_HEADER.size or not 0 < count <= 256:
-        raise KernelError(f"{path} is no kernel: its ELF program headers are damaged")
-    file.seek(table)
-    raw = file.read(count * entry_size)
-    if len(raw) < count * entry_size:
-        raise KernelError(f"{path} is truncated: it ends inside its ELF program headers")
-    headers = [_PROGRAM_HEADER.unpack_from(raw, n * entry_size) for n in range(count)]
-    size = os.fstat(file.fileno()).st_size
-    if any(kind == 1 and offset + length > size for kind, _, offset, _, _, length, _, _ in headers):
-        raise KernelError(f"{path} is truncated: a segment lies behind its end")
-    notes = {}
-    for kind, _, offset, _, _, length, _, _ in headers:
-        if kind == _PT_NOTE and length <= 1 << 16:
-            file.seek(offset)
-            notes.update({(owner, number): text for owner, number, text in _notes(file.read(length))})
-    if (b"Xen", _PVH_ENTRY) not in notes:
-        raise KernelError(
-            f"{path} is no kernel that QEMU can start: it has no PVH entry note",
-            hint="An application is run as osvlab.run(directory, command), not as a kernel.",
-        )
-    lab = [text for (owner, _), text in notes.items() if owner == b"osvlab"]
-    if lab:
-        return KernelKind.LAB, Boot.PVH, lab[0].rstrip(b"\0").decode("utf-8", "replace")
-    if any(kind == 1 and vaddr == _OSV_LINKED_AT for kind, _, _, vaddr, *_ in headers):
-        return KernelKind.OSV, Boot.PVH, _osv_version(path)
-    raise KernelError(f"{path} has a PVH entry, but is neither the lab kernel nor OSv")
-
-
-def _notes(raw: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """Walk ELF notes: name size, text size, type, name, text, each padded to 4 bytes."""
-    at = 0
-    while at + 12 <= len(raw):
-        name_size, text_size, number = struct.unpack_from("<III", raw, at)
-        name_at = at + 12
-        text_at = name_at + (name_size + 3 & ~3)
-        at = text_at + (text_size + 3 & ~3)
-        if at > len(raw) + 3:
-            return  # damaged: what came before stands
-        yield raw[name_at : name_at + name_size].rstrip(b"\0"), number, raw[text_at : text_at + text_size]
-
-
-def _osv_version(path: Path) -> str | None:
-    """Find the `git describe` text that OSv's build bakes in and its first console line shows."""
-    import mmap
-
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        found = re.search(rb"\0(v\d+\.\d+\.\d+(?:-\d+-g[0-9a-f]{7,40})?(?:-dirty)?)\0", whole)
-        return found[1].decode() if found else None
-
-
-_SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_SHT_DYNSYM = 11
-
-
-def _dynamic_symbols(path: Path) -> frozenset[str] | None:
-    """Read the names that `.dynsym` defines; None without a usable section table.
-
-    By hand, because OSv exports fifteen thousand and each boot's preflight asks.
-    """
-    whole = path.read_bytes()
-    fields = _ELF_HEADER.unpack_from(whole)
-    table, entry_size, count = fields[6], fields[11], fields[12]
-    if entry_size != _SECTION_HEADER.size or table + count * entry_size > len(whole):
-        return None
-    sections = [_SECTION_HEADER.unpack_from(whole, table + n * entry_size) for n in range(count)]
-    for _, kind, _, _, offset, size, link, _, _, _ in sections:
-        if kind == _SHT_DYNSYM and link < count:
-            names = whole[sections[link][4] :][: sections[link][5]]
-            entries = memoryview(whole)[offset : offset + size - size % _SYMBOL.size]
-            return frozenset(
-                names[name : names.find(b"\0", name)].decode("utf-8", "replace")
-                for name, info, _, section, _, _ in _SYMBOL.iter_unpack(entries)
-                if section and info >> 4 and name < len(names)  # defined, and not local
-            )
-    return None
 
 
 # The libraries that a kernel stands in for: both, the lab's (runtime/linker/search.c), OSv (core/elf.cc).
