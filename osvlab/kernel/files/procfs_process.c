@@ -72,15 +72,16 @@ void proc_write_statm(struct text *text, int pid) {
 void proc_write_status(struct text *text, int pid) {
     struct process_view view;
     char name[16];
+    u32 mask = files_mask(files_current());
     if (!process_view(pid, &view))
         return;
     short_name(&view, name);
     text_add(
         text,
-        "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n"
+        "Name:\t%s\nUmask:\t0%u%u%u\nState:\t%s\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n"
         "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%d\n",
-        name, files_mask(files_current()), view.dead ? "Z (zombie)" : "R (running)", pid, pid,
-        view.parent, mapped_bytes() / 1024, used_bytes() / 1024, view.threads);
+        name, mask >> 6 & 7, mask >> 3 & 7, mask & 7, view.dead ? "Z (zombie)" : "R (running)", pid,
+        pid, view.parent, mapped_bytes() / 1024, used_bytes() / 1024, view.threads);
 }
 
 void proc_write_cmdline(struct text *text, int pid) {

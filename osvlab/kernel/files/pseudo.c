@@ -123,7 +123,7 @@ static int get_vnode(struct mount *mount, u64 inode, u32 mode, struct vnode *par
         kfree(vnode);
         return status;
     }
-    vnode->links = vnode_is(vnode, S_IFDIR) ? 2 : 1;
+    vnode->links = 1; // for a directory: "not counted"
     *out = vnode_insert(vnode);
     return 0;
 }

@@ -46,8 +46,8 @@ static struct vnode *make_vnode(struct mount *mount, const struct rofs_inode *in
     node->count = inode->count;
     node->hint_at = UINT64_MAX;
     node->vnode.accessed = node->vnode.modified = node->vnode.changed =
-        0; // the format has no times
-    node->vnode.links = type == S_IFDIR ? 2 : 1;
+        0;                 // the format has no times
+    node->vnode.links = 1; // for a directory: "not counted", which programs know
     node->vnode.size = type == S_IFDIR ? inode->count * 32 : inode->count;
     if (type == S_IFLNK) {
         char *target = kzalloc(PATH_MAX);

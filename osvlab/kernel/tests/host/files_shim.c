@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "area.h"
 #include "boot.h"
@@ -23,28 +24,8 @@
 
 // --- Saying things ---
 
-bool shim_quiet, verbose, report_present;
+bool report_present; // print.c is the kernel's own; it says things on the console below
 
-void kprintf(const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    if (!shim_quiet)
-        vfprintf(stderr, format, list);
-    va_end(list);
-}
-void debug(const char *format, ...) {
-    (void)format;
-}
-int format_string(char *out, size_t size, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    int length = vsnprintf(out, size, format, list);
-    va_end(list);
-    return length;
-}
-int format_list(char *out, size_t size, const char *format, va_list list) {
-    return vsnprintf(out, size, format, list);
-}
 void panic(const char *format, ...) {
     va_list list;
     va_start(list, format);
@@ -201,190 +182,6 @@ int user_string(char *to, const char *from, size_t size) {
     return (int)length;
 }
 
-// --- Locks and sleeping ---
-
-struct thread {
-    pthread_cond_t wake;
-    bool ready, woken;
-};
-static __thread struct thread self;
-static pthread_mutex_t scheduler = PTHREAD_MUTEX_INITIALIZER;
-
-struct thread *current_thread(void) {
-    if (!self.ready) {
-        pthread_condattr_t attributes;
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&self.wake, &attributes);
-        self.ready = true;
-    }
-    return &self;
-}
-u64 spin_lock(struct spinlock *lock) {
-    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
-        sched_yield();
-    return 0;
-}
-void spin_unlock(struct spinlock *lock, u64 flags) {
-    (void)flags;
-    __atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
-}
-void wait_queue_init(struct wait_queue *queue, const char *name) {
-    *queue = (struct wait_queue)WAIT_QUEUE(*queue, name);
-}
-void wait_prepare(struct wait_queue *queue, struct waiter *waiter) {
-    u64 flags = spin_lock(&queue->lock);
-    if (waiter->thread == NULL) {
-        waiter->thread = current_thread();
-        list_append(&queue->waiters, &waiter->link);
-    } else if (list_empty(&waiter->link)) {
-        list_append(&queue->waiters, &waiter->link);
-    }
-    pthread_mutex_lock(&scheduler);
-    waiter->thread->woken = false;
-    pthread_mutex_unlock(&scheduler);
-    spin_unlock(&queue->lock, flags);
-}
-void wait_finish(struct wait_queue *queue, struct waiter *waiter) {
-    u64 flags = spin_lock(&queue->lock);
-    if (waiter->thread != NULL)
-        list_remove(&waiter->link);
-    spin_unlock(&queue->lock, flags);
-}
-int wait_sleep(u64 deadline, bool interruptible) {
-    int status = 0;
-    (void)interruptible;
-    pthread_mutex_lock(&scheduler);
-    while (!self.woken && status == 0) {
-        struct timespec until = ns_to_timespec(deadline);
-        status = deadline == NEVER ? pthread_cond_wait(&self.wake, &scheduler)
-                                   : pthread_cond_timedwait(&self.wake, &scheduler, &until);
-    }
-    pthread_mutex_unlock(&scheduler);
-    return self.woken ? 0 : -ETIMEDOUT;
-}
-int wait_wake(struct wait_queue *queue, int count) {
-    int woken = 0;
-    u64 flags = spin_lock(&queue->lock);
-    while (woken < count && !list_empty(&queue->waiters)) {
-        struct waiter *waiter = LIST_FIRST(&queue->waiters, struct waiter, link);
-        list_remove(&waiter->link);
-        pthread_mutex_lock(&scheduler);
-        waiter->thread->woken = true;
-        pthread_cond_signal(&waiter->thread->wake);
-        pthread_mutex_unlock(&scheduler);
-        woken++;
-    }
-    spin_unlock(&queue->lock, flags);
-    return woken;
-}
-void mutex_init(struct mutex *mutex, const char *name) {
-    mutex->owner = NULL;
-    wait_queue_init(&mutex->waiters, name);
-}
-static bool mutex_try(struct mutex *mutex) {
-    struct thread *nobody = NULL;
-    return __atomic_compare_exchange_n(&mutex->owner, &nobody, current_thread(), false,
-                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-void mutex_lock(struct mutex *mutex) {
-    ASSERT(mutex->owner != current_thread());
-    WAIT_FOR(&mutex->waiters, mutex_try(mutex), NEVER, false);
-}
-void mutex_unlock(struct mutex *mutex) {
-    ASSERT(mutex->owner == current_thread());
-    __atomic_store_n(&mutex->owner, NULL, __ATOMIC_RELEASE);
-    wait_wake(&mutex->waiters, 1);
-}
-
-// --- Time, threads, processes, signals ---
-
-u64 clock_monotonic(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return timespec_to_ns(&now);
-}
-u64 clock_realtime(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return timespec_to_ns(&now);
-}
-
-static void *timer_thread(void *argument) {
-    struct timer *timer = argument;
-    while (timer->pending) {
-        sched_yield();
-        if (timer->pending && clock_monotonic() >= timer->deadline) {
-            timer->pending = false;
-            timer->function(timer);
-        }
-    }
-    return NULL;
-}
-void timer_set(struct timer *timer, u64 deadline) {
-    timer->deadline = deadline;
-    if (timer->pending)
-        return;
-    timer->pending = true;
-    pthread_t thread;
-    pthread_create(&thread, NULL, timer_thread, timer);
-    pthread_detach(thread);
-}
-bool timer_cancel(struct timer *timer) {
-    bool pending = timer->pending;
-    timer->pending = false;
-    return pending;
-}
-
-struct start {
-    void (*function)(void *);
-    void *argument;
-};
-static void *run_thread(void *argument) {
-    struct start start = *(struct start *)argument;
-    free(argument);
-    start.function(start.argument);
-    return NULL;
-}
-struct thread *thread_start(const char *name, void (*function)(void *), void *argument) {
-    struct start *start = malloc(sizeof(*start));
-    *start = (struct start){function, argument};
-    pthread_t thread;
-    (void)name;
-    pthread_create(&thread, NULL, run_thread, start);
-    pthread_detach(thread);
-    return current_thread();
-}
-
-struct process shim_process = {.pid = 2, .name = "/test"};
-int shim_signal;
-
-struct process *current_process(void) {
-    return &shim_process;
-}
-void process_signal(struct process *process, int signal) {
-    (void)process;
-    shim_signal = signal;
-}
-long sys_kill(int pid, int signal) {
-    (void)pid;
-    shim_signal = signal;
-    return 0;
-}
-void signal_mask_for_sleep(u64 mask) {
-    (void)mask;
-}
-void processes_each(void (*visit)(struct process *, void *), void *argument) {
-    visit(&shim_process, argument);
-}
-void threads_each(void (*visit)(struct thread *, void *), void *argument) {
-    visit(current_thread(), argument);
-}
-int thread_id(const struct thread *thread) {
-    (void)thread;
-    return 2;
-}
-
 void areas_each(void (*visit)(const struct area_description *, void *), void *argument) {
     struct area_description area = {
         .start = 0x1000, .end = 0x3000, .protection = 5, .name = "/test"};
@@ -402,8 +199,10 @@ size_t shim_console_size;
 static void (*receiver)(u8 byte);
 
 void uart_write(const char *text, size_t size) {
-    for (size_t i = 0; i < size && shim_console_size < sizeof(shim_console); i++)
-        shim_console[shim_console_size++] = text[i];
+    for (size_t i = 0; i < size; i++)
+        shim_console[shim_console_size++ % sizeof(shim_console)] = text[i];
+    if (getenv("SHIM_SHOW") != NULL)
+        fwrite(text, 1, size, stderr);
 }
 void uart_set_receiver(void (*function)(u8 byte)) {
     receiver = function;

@@ -19,7 +19,6 @@ size_t shim_pages_used(void);
 extern struct process shim_process; // whose thread every host thread is
 extern int shim_signal;             // the last one sent to it
 extern unsigned long shim_requests; // block transfers so far
-extern bool shim_quiet;             // no kprintf
 extern char shim_console[1 << 16];  // what uart_write wrote
 extern size_t shim_console_size;
 void shim_type(const char *text); // input on the console

@@ -185,7 +185,6 @@ int main(int count, char **arguments) {
         free(image);
         return !mounted;
     }
-    shim_quiet = true;
     if (strcmp(arguments[1], "damage") == 0) {
         assert(count == 5);
         seed = strtoull(arguments[4], NULL, 10) * 2 + 1;
