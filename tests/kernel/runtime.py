@@ -47,7 +47,17 @@ class Runtime:
         """Compile one of the programs in guest/runtime; libraries by `-shared -fPIC`."""
         output = self.folder / (name or Path(source).stem)
         argv = [*compiler]
-        argv += ["-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-o", str(output), str(PROGRAMS / source), *flags]
+        argv += [
+            "-O2",
+            "-D_GNU_SOURCE",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            str(output),
+            str(PROGRAMS / source),
+            *flags,
+        ]
         subprocess.run(argv, cwd=self.folder, check=True)
         return output
 
@@ -58,7 +68,12 @@ class Runtime:
     def run(self, line: str, *, seconds: float = 60) -> Ended:
         environment = {"PATH": os.environ["PATH"]}
         done = subprocess.run(
-            [self.program, line], capture_output=True, timeout=seconds, check=False, env=environment, cwd=self.folder
+            [self.program, line],
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            env=environment,
+            cwd=self.folder,
         )
         text = done.stdout.decode(errors="replace")
         boot, _, output = text.partition("Cmdline: ")

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.runtime import Runtime, build_runtime
+from tests.kernel.runtime import Runtime
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    return build_runtime((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runtime-build")
-
-
-@pytest.fixture
-def runtime(built: Path, tmp_path: Path) -> Runtime:
-    return Runtime(built, tmp_path)
 
 
 KINDS = {
@@ -124,7 +112,9 @@ def test_glibc_names(runtime: Runtime) -> None:
 
 
 def test_fortify(runtime: Runtime) -> None:
-    program = runtime.compile("fortify.c", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-Wno-stringop-overflow")
+    program = runtime.compile(
+        "fortify.c", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-Wno-stringop-overflow"
+    )
     assert runtime.run(str(program)).output == "ok\n"
     ended = runtime.run(f"{program} overflow")
     assert ended.errors == "*** buffer overflow detected ***: terminated\n"
@@ -152,7 +142,9 @@ def test_a_program_leaves_nothing_behind(runtime: Runtime) -> None:
     ended = runtime.run(f"--env=A=b\\ c {leave}; {basics} -a -b x last; {leave}; {basics} -a -b x last")
     assert ended.output.splitlines().count("ok") == 2
     assert ended.output.count("returned 5") == 2
-    ended = runtime.run("--env=A=b\\ c " + f"{leave} & {basics} -a -b x last & " * 4 + f"{basics} -a -b x last")
+    ended = runtime.run(
+        "--env=A=b\\ c " + f"{leave} & {basics} -a -b x last & " * 4 + f"{basics} -a -b x last"
+    )
     assert ended.output.splitlines().count("ok") == 5
     assert ended.status == 0
 
@@ -170,6 +162,10 @@ def test_debian_libraries_find_what_they_want(built: Path, file: str) -> None:
         return [line.split() for line in lines]
 
     have = {fields[-1] for fields in symbols(built, "--defined-only")}
-    want = {f[-1].partition("@")[0] for f in symbols(library, "--undefined-only") if f[-2] == "U" and "@GLIBC" in f[-1]}
+    want = {
+        f[-1].partition("@")[0]
+        for f in symbols(library, "--undefined-only")
+        if f[-2] == "U" and "@GLIBC" in f[-1]
+    }
     assert want
     assert not want - have

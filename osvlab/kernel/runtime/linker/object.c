@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../image.h"
 #include "linker.h"
 
 #define MAX_HEADERS 64
@@ -149,29 +148,35 @@ static bool read_headers(const struct file *file, struct object *object) {
     return true;
 }
 
+// The kernel proper, not this application's instance of it, is what no program may lie on.
+static bool collides_with_kernel(const struct object *object) {
+    u64 start = application.kernel->start - application.launch->shift;
+    u64 end = application.kernel->end - application.launch->shift;
+    return object->start < end && start < object->end;
+}
+
 // Takes an address range for the whole object; fixes its base.
 static bool reserve(struct object *object) {
     u64 size = object->end - object->start, want = object->start;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    const char *problem = "%s: no room for its 0x%llx-0x%llx";
     if (object->executable_type) {
-        u64 kernel_start = (u64)application.kernel->start,
-            kernel_end = (u64)application.kernel->end;
-        if (object->start < kernel_end && kernel_start < object->end) {
-            linker_fail("Non-PIC executable [%s] collides with kernel: [%llx-%llx] !", object->path,
-                        (unsigned long long)object->start, (unsigned long long)object->end);
-            return false;
-        }
         flags |= MAP_FIXED_NOREPLACE;
+        problem = collides_with_kernel(object)
+                      ? "Non-PIC executable [%s] collides with kernel: [%llx-%llx] !"
+                      : "%s: its addresses 0x%llx-0x%llx are in use";
     } else {
         want = application.next_address ? application.next_address : FIRST_ADDRESS;
     }
-    u8 *place = mmap((void *)want, size, PROT_NONE, flags, -1, 0);
-    if (place == MAP_FAILED || (object->executable_type && (u64)place != want)) {
-        if (place != MAP_FAILED)
-            munmap(place, size);
-        linker_fail(object->executable_type ? "%s: its addresses 0x%llx-0x%llx are in use"
-                                            : "%s: no room for its 0x%llx-0x%llx",
-                    object->path, (unsigned long long)object->start,
+    u8 *place = MAP_FAILED;
+    if (!object->executable_type || !collides_with_kernel(object))
+        place = mmap((void *)want, size, PROT_NONE, flags, -1, 0);
+    if (place != MAP_FAILED && object->executable_type && (u64)place != want) {
+        munmap(place, size); // flag unknown to the kernel: the address was only a wish
+        place = MAP_FAILED;
+    }
+    if (place == MAP_FAILED) {
+        linker_fail(problem, object->path, (unsigned long long)object->start,
                     (unsigned long long)object->end);
         return false;
     }

@@ -170,7 +170,7 @@ static int find_library(struct search *search, char *path, struct object *wanted
             descriptor = try_list(search, path, o->rpath, o);
     if (descriptor < 0)
         descriptor = try_list(search, path, getenv("LD_LIBRARY_PATH"), NULL);
-    if (descriptor < 0 && wanted_by && wanted_by->runpath)
+    if (descriptor < 0 && wanted_by->runpath)
         descriptor = try_list(search, path, wanted_by->runpath, wanted_by);
     for (const char *const *d = default_directories; *d && descriptor < 0; d++)
         descriptor = try_directory(search, path, *d, strlen(*d), NULL);
@@ -183,13 +183,16 @@ struct object *search_library(const char *name, struct object *wanted_by) {
     struct object *object = loaded_as(name);
     if (object)
         return object;
+    if (strchr(name, '/') && access(name, R_OK)) {
+        linker_fail("%s: library %s: %s", wanted_by->path, name, strerror(errno));
+        return NULL;
+    }
     if (strchr(name, '/'))
         return search_open(name);
     int descriptor = find_library(&search, path, wanted_by);
     if (descriptor >= 0)
         return adopt(path, descriptor);
-    linker_fail("%s: library %s not found (looked in %s)", wanted_by ? wanted_by->path : "dlopen",
-                name, search.looked);
+    linker_fail("%s: library %s not found (looked in %s)", wanted_by->path, name, search.looked);
     return NULL;
 }
 

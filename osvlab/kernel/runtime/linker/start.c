@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "linker.h"
@@ -174,6 +175,13 @@ static void read_stack(long *stack, struct launch *launch) {
     application.auxv = (u64(*)[2])(end + 1);
 }
 
+// Gives the process the program's name: its path for /proc and crash reports (here prctl takes
+// text where Linux takes an address), its last part for the first thread.
+static void name_process(const struct object *program) {
+    prctl(PR_SET_MM, PR_SET_MM_ARG_START, program->path, 0, 0);
+    prctl(PR_SET_NAME, strrchr(program->path, '/') + 1);
+}
+
 static struct object *load_program(void) {
     const char *path = search_program(application.argv[0]);
     if (!path || access(path, F_OK)) {
@@ -187,6 +195,7 @@ static struct object *load_program(void) {
     program->is_main = true;
     application.program = program;
     describe_program(program);
+    name_process(program);
     return program;
 }
 
