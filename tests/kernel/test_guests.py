@@ -68,6 +68,7 @@ FAULTS = {
     "non-canonical": r"general protection",
     "kernel-stack": r"guard page of a kernel stack",
     "use-after-unmap": r"write of unmapped address",
+    "exhaust": r"out of memory: \d+ KiB of RAM",
 }
 
 
@@ -107,3 +108,17 @@ def test_commands_run_one_after_the_other_and_the_last_one_decides(image: Image)
     with osvlab.run(image, command=command, timeout=60) as vm:
         assert vm.wait() == osvlab.Exited(7), vm.console.text
         assert "between" in vm.console.text
+
+
+def test_too_little_memory_is_said_with_what_there_is_and_what_it_takes(image: Image) -> None:
+    with osvlab.run(image, memory="3M", timeout=60) as vm:
+        outcome = vm.wait()
+    assert isinstance(outcome, Crashed), vm.console.text
+    assert re.search(
+        r"not enough memory: the machine has 3072 KiB, the kernel alone takes", outcome.report.fault
+    )
+
+
+def test_a_small_machine_reads_a_large_file(image: Image) -> None:
+    with osvlab.run(image, command="/busybox md5sum /busybox /busybox", memory="5M", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text

@@ -52,6 +52,13 @@ pvh_entry:
 1:  pop %ebp
 #define AT(symbol) (symbol - 1b)(%ebp)
 
+    lea AT(bss_end), %edi // is there memory up to here?
+    movl $0x600df00d, -4(%edi)
+    cmpl $0x600df00d, -4(%edi)
+    je 3f
+    lea AT(too_little_memory), %ebp
+    jmp *%ebp
+3:
     lea AT(bss_start), %edi
     lea AT(bss_end), %ecx
     sub %edi, %ecx

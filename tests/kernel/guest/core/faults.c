@@ -71,6 +71,14 @@ int main(int argc, char **argv) {
         munmap(p, 4096);
         *(volatile char *)p = 1;
     }
+    if (!strcmp(what, "exhaust")) {
+        for (;;) {
+            char *p =
+                mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            CHECK(p != MAP_FAILED);
+            memset(p, 1, 1 << 20);
+        }
+    }
     puts("survived");
     return 0;
 }
