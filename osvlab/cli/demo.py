@@ -75,7 +75,7 @@ def _conclude(demo: Demo, image: Image, text: str) -> int:
         f"""
 What to try next
   {osvlab} run {path} -- /bin/busybox uname -a
-  {osvlab} run {path} -- /bin/busybox sh            (Ctrl-D or exit ends it)
+  {osvlab} run {path} -- /bin/busybox sh     (its own commands; a library OS has no fork)
   {osvlab} inspect {path}
   {osvlab} run DIRECTORY                a directory with a program of your own in it
   {osvlab} doctor                       what this host can do, and how to get more

@@ -101,6 +101,7 @@ def watch(vm: VM, progress: Progress) -> int:
         outcome=type(outcome).__name__,
         description=str(outcome),
         status=status,
+        first_line_seconds=first,
     )
     return status
 

@@ -69,17 +69,38 @@ def keyboard(console: Console) -> Iterator[None]:
         yield
         return
     stop_read, stop_write = os.pipe()
+    ready_read, ready_write = os.pipe()
+    # A kernel empties its serial port when it sets it up; what it has printed proves that it has.
+    forget = console.subscribe(_once(lambda: os.write(ready_write, b"!")))
     reader = threading.Thread(
-        target=_copy_input, args=(handle, stop_read, console.write), name="osvlab-keyboard", daemon=True
+        target=_copy_input,
+        args=(handle, ready_read, stop_read, console.write),
+        name="osvlab-keyboard",
+        daemon=True,
     )
     with _unbuffered(handle):
         reader.start()
         try:
             yield
         finally:
+            forget()
             os.close(stop_write)
             reader.join()
-            os.close(stop_read)
+            for end in (stop_read, ready_read, ready_write):
+                os.close(end)
+
+
+def _once(act: Callable[[], object]) -> Callable[[bytes], None]:
+    """Return a console listener that acts at the first output only."""
+    acted = False
+
+    def listener(data: bytes) -> None:
+        nonlocal acted
+        if data and not acted:
+            acted = True
+            act()
+
+    return listener
 
 
 def _usable_stdin() -> int | None:
@@ -93,11 +114,12 @@ def _usable_stdin() -> int | None:
     return handle
 
 
-def _copy_input(handle: int, stop: int, write: Callable[[bytes], object]) -> None:
+def _copy_input(handle: int, ready: int, stop: int, write: Callable[[bytes], object]) -> None:
+    if stop in select.select([ready, stop], [], [])[0]:
+        return
     with suppress(ConsoleEndedError):
         while True:
-            ready, _, _ = select.select([handle, stop], [], [])
-            if stop in ready:
+            if stop in select.select([handle, stop], [], [])[0]:
                 return
             try:
                 data = os.read(handle, 4096)
