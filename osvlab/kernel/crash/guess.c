@@ -12,6 +12,7 @@
 #define WINDOW 16384 // the largest frame in musl is that of printf("%Lf"), some 8 KiB
 #define FRAME_LIMIT 65536
 #define LONGEST_CALL 7
+#define SHORT_FUNCTION 64 // long enough for functions that only prepare arguments for another
 
 // The size of `FF /2` with this ModRM byte and what follows it, or 0 if it is another operation.
 static size_t indirect_call_size(u8 modrm, u8 sib) {
@@ -79,25 +80,65 @@ bool call_site(u64 address, u64 *target) {
            decode_call(bytes, address, target) && symbolize(address - 1, &symbol);
 }
 
-u64 guess_return(u64 stack, u64 function, u64 *address) {
-    u64 first = 0;
+bool is_trampoline(u64 address) {
+    // mov $15, %rax (rt_sigreturn); syscall: so every libc has it, and unwinders rely on it.
+    static const u8 code[9] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+    u8 bytes[sizeof(code)];
 
-    for (u64 at = ALIGN_UP(stack, 8); at < stack + WINDOW; at += 8) {
-        u64 word, target;
-        if (!safe_read(&word, at, sizeof(word)))
-            break;
-        if (!call_site(word, &target))
+    return safe_read(bytes, address, sizeof(bytes)) && !memcmp(bytes, code, sizeof(code));
+}
+
+// Does the function at `code` end by jumping to one that starts from `first` to `last`? (A call
+// in tail position: then it is the jump's target that has the frame.)
+static bool jumps_to(u64 code, u64 first, u64 last) {
+    u8 bytes[SHORT_FUNCTION];
+
+    if (!safe_read(bytes, code, sizeof(bytes)))
+        return false;
+    for (size_t i = 0; i + 5 <= sizeof(bytes); i++) {
+        int distance;
+        memcpy(&distance, bytes + i + 1, sizeof(distance));
+        u64 target = code + i + 5 + (u64)(i64)distance;
+        if (bytes[i] == 0xe9 && target >= first && target <= last)
+            return true;
+    }
+    return false;
+}
+
+// How well does `word`, as its return address, explain that a function that starts from `first`
+// to `last` runs?
+enum fit { FIT_NONE, FIT_OTHER_TARGET, FIT_UNKNOWN_TARGET, FIT_TARGET };
+
+static enum fit fit_of(u64 word, u64 first, u64 last) {
+    u64 target;
+
+    if (!call_site(word, &target))
+        return is_trampoline(word) ? FIT_UNKNOWN_TARGET : FIT_NONE;
+    if (!target)
+        return FIT_UNKNOWN_TARGET;
+    if ((target >= first && target <= last) || jumps_to(target, first, last))
+        return FIT_TARGET;
+    return FIT_OTHER_TARGET;
+}
+
+u64 guess_return(u64 stack, u64 first, u64 last, u64 *address) {
+    enum fit best = FIT_NONE;
+    u64 place = 0;
+
+    for (u64 at = ALIGN_UP(stack, 8); at < stack + WINDOW && best != FIT_TARGET; at += 8) {
+        u64 word;
+        if (!safe_read(&word, at, sizeof(word))) {
+            at |= PAGE_SIZE - 8; // after a stack overflow the next page may be there
             continue;
-        if (!function || (target && target == function)) {
-            *address = word;
-            return at;
         }
-        if (!first) {
-            first = at; // if no call fits: the function may have been entered by a jump
+        enum fit fit = fit_of(word, first, last);
+        if (fit > best) {
+            best = fit;
+            place = at;
             *address = word;
         }
     }
-    return first;
+    return place;
 }
 
 static bool likely_frame_pointer(u64 value, u64 above) {

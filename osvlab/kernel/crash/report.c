@@ -31,14 +31,6 @@ static char fault[256];
 static struct frame frames[BACKTRACE_FRAMES];
 static volatile size_t frame_count, frames_printed;
 
-bool symbolize(u64 address, struct symbol *out) {
-    *out = (struct symbol){0};
-    if (!in_kernel_image(address))
-        return runtime_symbolize(address, out);
-    out->object = "kernel";
-    return kernel_symbol(address, &out->name, &out->offset);
-}
-
 static u64 lookup_address(const struct frame *f) {
     return f->kind == FRAME_EXACT ? f->address : f->address - 1;
 }
@@ -123,7 +115,12 @@ static void say_frame(const struct frame *f, const struct symbol *s) {
         report_part(",\"object\":\"%s\"", report_escape(text, sizeof(text), s->object));
     }
     kprintf("%s\n", guessed ? " ?" : "");
-    report_part("%s}", guessed ? ",\"guessed\":true" : "");
+    report_part("%s", guessed ? ",\"guessed\":true" : "");
+    if (f->repeated) {
+        kprintf("    ... and %u more times\n", f->repeated);
+        report_part(",\"repeated\":%u", f->repeated);
+    }
+    report_part("}");
 }
 
 static void say_frames(bool with_names) {

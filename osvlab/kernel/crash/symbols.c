@@ -1,4 +1,4 @@
-// The names of the kernel's own functions.
+// Which function an address belongs to.
 //
 // The kernel is linked twice. The first link's symbols, through tools/symbols.py, become the
 // table kernel_symbols, which the second link takes in; the table comes after the code, so
@@ -52,4 +52,24 @@ bool kernel_symbol(u64 address, const char **name, u64 *offset) {
     *name = best;
     *offset = address - best_start;
     return true;
+}
+
+bool symbolize(u64 address, struct symbol *out) {
+    *out = (struct symbol){0};
+    if (in_kernel_image(address)) {
+        out->object = "kernel";
+        return kernel_symbol(address, &out->name, &out->offset);
+    }
+    if (!runtime_symbolize(address, out))
+        return false;
+    u64 twin = kernel_address(address, out); // whose table also has what is not exported
+    if (twin)
+        kernel_symbol(twin, &out->name, &out->offset);
+    return true;
+}
+
+u64 kernel_address(u64 address, const struct symbol *s) {
+    if (in_kernel_image(address))
+        return address;
+    return s->object && in_kernel_image(address - s->base) ? address - s->base : 0;
 }

@@ -7,8 +7,7 @@
 //   frame pointer  for the core's own code, which always has one
 //   a guess        for the rest, which is musl and hand-written assembler (guess.c)
 //
-// Invariant: every step moves to another frame, and there are at most as many as there is
-// room for, so a damaged stack cannot make this loop.
+// Invariant: there are at most MOST_STEPS of them, so a damaged stack cannot make this loop.
 
 #include <elf.h>
 #include <string.h>
@@ -17,6 +16,9 @@
 #include "crash.h"
 #include "dwarf.h"
 #include "guess.h"
+
+#define MOST_STEPS 20000 // a stack of 8 MiB full of one small function is shown as a whole
+#define LARGEST_FUNCTION 16384
 
 struct cursor {
     u64 registers[DWARF_REGISTERS];
@@ -69,16 +71,12 @@ static bool step_entry(struct cursor *c, const struct symbol *here) {
     return true;
 }
 
-// A signal handler returns to __restore_rt (musl and glibc), with a ucontext on top of the stack.
+// A signal trampoline finds a ucontext on top of the stack.
 static bool step_signal(struct cursor *c) {
-    struct symbol here;
+    u64 place = c->registers[DWARF_RSP] + offsetof(ucontext_t, uc_mcontext);
     gregset_t g;
-    bool trampoline = c->kind != FRAME_EXACT && symbolize(c->registers[DWARF_RIP], &here) &&
-                      here.offset == 0 &&
-                      (name_is(&here, "__restore_rt") || name_is(&here, "__restore"));
 
-    if (!trampoline ||
-        !safe_read(&g, c->registers[DWARF_RSP] + offsetof(ucontext_t, uc_mcontext), sizeof(g)))
+    if (!is_trampoline(c->registers[DWARF_RIP]) || !safe_read(&g, place, sizeof(g)))
         return false;
     const struct registers saved = {
         .rax = g[REG_RAX],
@@ -185,10 +183,13 @@ static bool step_frame_pointer(struct cursor *c) {
     return true;
 }
 
-static bool step_guess(struct cursor *c, u64 function) {
+static bool step_guess(struct cursor *c, u64 lookup, const struct symbol *here) {
     u64 address = 0;
     u64 stack = c->registers[DWARF_RSP];
-    u64 place = guess_return(stack, function, &address);
+    u64 start = lookup - here->offset;
+    // In a program without symbols the function starts somewhere before.
+    u64 place = here->name ? guess_return(stack, start, start, &address)
+                           : guess_return(stack, lookup - LARGEST_FUNCTION, lookup, &address);
 
     if (!place)
         return false;
@@ -206,13 +207,13 @@ static bool step(struct cursor *c) {
     struct symbol here;
     u64 pc = c->registers[DWARF_RIP];
     u64 lookup = c->kind == FRAME_EXACT ? pc : pc - 1;
-    bool known = symbolize(lookup, &here);
 
+    symbolize(lookup, &here);
     if (step_signal(c) || step_entry(c, &here))
         return true;
-    u64 header =
-        known && in_kernel_image(lookup) ? kernel_frame_header() : (u64)here.eh_frame_header;
-    switch (step_tables(c, lookup, header)) {
+    u64 twin = kernel_address(lookup, &here);
+    switch (twin ? step_tables(c, twin, kernel_frame_header())
+                 : step_tables(c, lookup, (u64)here.eh_frame_header)) {
     case STEP_DONE:
         return true;
     case STEP_OUTERMOST:
@@ -222,17 +223,27 @@ static bool step(struct cursor *c) {
     }
     if (in_core_text(lookup) && step_frame_pointer(c))
         return true;
-    return step_guess(c, known && here.name ? lookup - here.offset : 0);
+    return step_guess(c, lookup, &here);
 }
 
 void unwind_stack(const struct registers *r, struct frame *frames, size_t size,
                   volatile size_t *count) {
     struct cursor c;
 
+    *count = 0;
     cursor_set(&c, r);
-    for (*count = 0; *count < size;) {
-        frames[*count] = (struct frame){c.registers[DWARF_RIP], c.kind};
-        (*count)++;
+    for (int steps = 0; steps < MOST_STEPS; steps++) {
+        if (is_trampoline(c.registers[DWARF_RIP]))
+            c.kind = FRAME_EXACT; // it was not called: no call stands before it
+        struct frame *last = *count ? &frames[*count - 1] : NULL;
+        if (last && last->address == c.registers[DWARF_RIP] && last->kind == c.kind) {
+            last->repeated++;
+        } else if (*count < size) {
+            frames[*count] = (struct frame){c.registers[DWARF_RIP], c.kind, 0};
+            (*count)++;
+        } else {
+            break;
+        }
         if (!step(&c) || !c.registers[DWARF_RIP])
             break;
     }

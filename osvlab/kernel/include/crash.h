@@ -22,6 +22,7 @@ enum frame_kind {
 struct frame {
     u64 address;
     enum frame_kind kind;
+    u32 repeated; // so many more frames like this one: the function called itself
 };
 
 // Adds the frames of the stack that `r` was running on to `frames`, innermost first, and
@@ -32,6 +33,11 @@ void unwind_stack(const struct registers *r, struct frame *frames, size_t size,
 // Whose code is this, in the kernel or the application? False if nobody's. For an address of
 // FRAME_CALL kind give address - 1, since a call may be the last instruction of its function.
 bool symbolize(u64 address, struct symbol *out);
+
+// Applications run libc in private instances of the kernel's image. The address that belongs
+// to `address` in the image itself, or 0 if it is neither there nor in an instance. `s` is what
+// symbolize said about it.
+u64 kernel_address(u64 address, const struct symbol *s);
 
 // The kernel's own functions (crash/symbols.c).
 bool kernel_symbol(u64 address, const char **name, u64 *offset);
