@@ -11,6 +11,15 @@ import pytest
 from tests.kernel.runtime import Runtime
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
+DEBIAN = [
+    "libstdc++.so.6",
+    "libgcc_s.so.1",
+    "libz.so.1",
+    "libyaml-0.so.2",
+    "libsqlite3.so.0",
+    "libcrypto.so.3",
+]
+DEBIAN += ["libssl.so.3", "libgomp.so.1", "libexpat.so.1", "libffi.so.8"]
 
 
 KINDS = {
@@ -149,8 +158,7 @@ def test_a_program_leaves_nothing_behind(runtime: Runtime) -> None:
     assert ended.status == 0
 
 
-@pytest.mark.parametrize("file", ["libstdc++.so.6", "libgcc_s.so.1", "libz.so.1", "libyaml-0.so.2", "libsqlite3.so.0",
-                                  "libcrypto.so.3", "libssl.so.3", "libgomp.so.1", "libexpat.so.1", "libffi.so.8"])  # fmt: skip
+@pytest.mark.parametrize("file", DEBIAN)
 def test_debian_libraries_find_what_they_want(built: Path, file: str) -> None:
     library = LIBRARIES / file
     if not library.exists():

@@ -32,6 +32,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "20 bytes": (lambda data: data[:20], "executable too short"),
     "100 bytes": (lambda data: data[:100], "executable too short"),
     "half": (lambda data: data[: len(data) // 2], "executable too short"),
+    "entry": (patched(30, 0x7F), "bad elf header (its entry 0x7f"),
     "no headers": (patched(56, 0), "bad elf header (0 program headers"),
 }
 

@@ -47,18 +47,31 @@ static bool check_tables(struct object *object) {
     return true;
 }
 
+// A hash table whose buckets lie inside the object; the chains are checked step by step.
+static const u32 *hash_at(struct object *object, u64 link_address, bool gnu) {
+    const u32 *table = table_at(object, link_address, 16);
+    if (!table)
+        return NULL;
+    u64 size = gnu ? 16 + 8UL * table[2] + 4UL * table[0] : 8 + 4UL * table[0] + 4UL * table[1];
+    return table_at(object, link_address, size);
+}
+
 static bool find_strings_and_symbols(struct object *object, u64 gnu_hash, u64 versions) {
     object->strings_size = object->table[DT_STRSZ];
     object->strings = table_at(object, object->table[DT_STRTAB], object->strings_size);
     object->symbols = table_at(object, object->table[DT_SYMTAB], sizeof(Elf64_Sym));
-    object->gnu_hash = table_at(object, gnu_hash, 16);
-    object->hash = table_at(object, object->table[DT_HASH], 8);
+    object->gnu_hash = hash_at(object, gnu_hash, true);
+    object->hash = hash_at(object, object->table[DT_HASH], false);
     object->versions = table_at(object, versions, 2);
     if (!object->strings || !object->symbols || !object->strings_size ||
         object->strings[object->strings_size - 1]) {
         linker_fail("%s: damaged dynamic section (no symbol or string table)", object->path);
         return false;
     }
+    object->symbol_limit = (u32)((object->end - (u64)object->symbols) / sizeof(Elf64_Sym));
+    if (object->versions)
+        object->symbol_limit =
+            MIN(object->symbol_limit, (u32)((object->end - (u64)object->versions) / 2));
     return true;
 }
 

@@ -37,6 +37,7 @@ struct object *kernel_object(void) {
         .symbols = (const void *)((u64)image.symbols - shift),
         .strings = (const char *)((u64)image.strings - shift),
         .strings_size = SIZE_MAX,
+        .symbol_limit = UINT32_MAX,
         .gnu_hash = (const void *)((u64)image.gnu_hash - shift),
     };
     struct registered entry = {.start = kernel.start,

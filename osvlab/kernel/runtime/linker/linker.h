@@ -54,6 +54,7 @@ struct object {
     size_t strings_size;
     const u32 *gnu_hash, *hash;
     const u16 *versions;
+    u32 symbol_limit;  // no more symbols than that can lie inside the object
     u64 table[DT_NUM]; // the dynamic section by tag; addresses are still link addresses
     u64 relr, relr_size;
     const char *runpath, *rpath;

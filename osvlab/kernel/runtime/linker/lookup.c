@@ -28,6 +28,8 @@ static u32 sysv_hash(const char *name) {
 
 // Is symbol i a definition of this name that others may use?
 static bool matches(const struct object *object, u32 i, const char *name) {
+    if (i >= object->symbol_limit)
+        return false;
     const Elf64_Sym *symbol = &object->symbols[i];
     unsigned type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info);
     if (symbol->st_shndx == SHN_UNDEF || binding == STB_LOCAL ||
@@ -64,6 +66,9 @@ static const Elf64_Sym *find_gnu(const struct object *object, const char *name) 
     if (i < first)
         return NULL;
     do {
+        if (!object->is_kernel &&
+            (i >= object->symbol_limit || !object_holds(object, &chain[i - first], sizeof(*chain))))
+            break; // damaged
         if ((chain[i - first] | 1) == (hash | 1) && matches(object, i, name) &&
             accept(object, i, &found))
             break;
@@ -132,9 +137,9 @@ size_t object_symbol_count(const struct object *object) {
     u32 last = 0;
     for (u32 i = 0; i < table[0]; i++)
         last = MAX(last, bucket[i]);
-    if (last < table[1])
-        return table[1];
-    while (!(chain[last - table[1]] & 1))
+    if (last < table[1] || last >= object->symbol_limit)
+        return MIN(table[1], object->symbol_limit);
+    while (last < object->symbol_limit && !(chain[last - table[1]] & 1))
         last++;
     return last + 1;
 }

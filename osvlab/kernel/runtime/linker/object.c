@@ -278,8 +278,13 @@ struct object *object_load(const char *path, int descriptor) {
         object_unload(object);
         return NULL;
     }
-    if (file.header.e_entry)
-        object->entry = object->base + file.header.e_entry;
+    object->entry = file.header.e_entry ? object->base + file.header.e_entry : 0;
+    if (object->entry && !object_holds(object, (void *)object->entry, 1)) {
+        linker_fail("%s: bad elf header (its entry 0x%llx is outside)", path,
+                    (unsigned long long)file.header.e_entry);
+        object_unload(object);
+        return NULL;
+    }
     object_register(object, descriptor);
     return object;
 }

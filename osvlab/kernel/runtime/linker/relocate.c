@@ -181,7 +181,8 @@ static bool relocate_table(struct object *object, u64 table, u64 size, enum roun
         if (!in_round(object, type, round))
             continue;
         void *where = object_at(object, r->r_offset);
-        if (!object_holds(object, where, 8)) {
+        if (!object_holds(object, where, type == R_X86_64_TLSDESC ? 16 : 8) ||
+            ELF64_R_SYM(r->r_info) >= MAX(object->symbol_limit, 1U)) {
             linker_fail("%s: damaged relocations (0x%lx is outside)", object->path, r->r_offset);
             return false;
         }
