@@ -29,7 +29,7 @@ def compile_program(name: str, output: Path, *flags: str) -> Path:
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     tree = tmp_path_factory.mktemp("guests")
-    for name in [*NAMES, "faults"]:
+    for name in [*NAMES, "exits", "faults"]:
         compile_program(name, tree / name)
     compile_program("faults", tree / "faults-static", "-static")
     shutil.copy("/bin/busybox", tree)
@@ -108,6 +108,19 @@ def test_commands_run_one_after_the_other_and_the_last_one_decides(image: Image)
     with osvlab.run(image, command=command, timeout=60) as vm:
         assert vm.wait() == osvlab.Exited(7), vm.console.text
         assert "between" in vm.console.text
+
+
+ENDS = {"return": 5, "thread": 6, "main-thread-ends": 6, "quick": 7, "kill": 128 + 9, "term": 128 + 15}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_process_ends_with_its_threads_and_gives_everything_back(way: str, image: Image) -> None:
+    """The next command runs after it, again and again, in a machine too small for leaks."""
+    once = f"/exits {way}; "
+    with osvlab.run(image, command=once * 12 + f"/exits {way}", memory="16M", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(ENDS[way]), vm.console.text
+        calls_handlers = way in {"return", "thread", "main-thread-ends"}
+        assert vm.console.text.count("at exit") == (13 if calls_handlers else 0)
 
 
 def test_too_little_memory_is_said_with_what_there_is_and_what_it_takes(image: Image) -> None:

@@ -18,10 +18,10 @@
 #define PIT_COMMAND 0x43
 #define PIT_GATE 0x61
 
-#define CALIBRATION_MINIMUM_TICKS (PIT_HZ / 400) // 2.5 ms: one tick off is 0.03 %
+#define MEASURE_TICKS (PIT_HZ / 400) // 2.5 ms: one tick off is 0.03 %
+#define CHECK_TICKS (PIT_HZ / 2500)  // 0.4 ms
 
 u64 boot_tsc;
-static u64 reference_tsc;
 static u64 multiplier; // ns = tsc * multiplier >> 32
 static u64 realtime_offset;
 static bool pit_works;
@@ -32,25 +32,29 @@ static u16 pit_read(void) {
     return (u16)(inb(PIT_CHANNEL2) << 8 | low);
 }
 
-// Reads counter and timer as close together as can be: the best of a few tries.
-static u16 paired_read(u64 *tsc) {
-    u64 best = NEVER;
-    u16 count = 0;
+// The time-stamp counter and the timer at one moment.
+struct reading {
+    u64 tsc;
+    u16 count;
+};
+static struct reading reference;
+
+// Reads both as close together as can be: the best of a few tries.
+static struct reading read_both(void) {
+    struct reading best = {0};
+    u64 least = NEVER;
 
     for (int i = 0; i < 4; i++) {
         u64 before = read_tsc();
-        u16 c = pit_read();
+        u16 count = pit_read();
         u64 after = read_tsc();
-        if (after - before < best) {
-            best = after - before;
-            *tsc = before + (after - before) / 2;
-            count = c;
+        if (after - before < least) {
+            least = after - before;
+            best = (struct reading){before + least / 2, count};
         }
     }
-    return count;
+    return best;
 }
-
-static u16 reference_count;
 
 void clock_init_early(void) {
     boot_tsc = read_tsc();
@@ -58,11 +62,11 @@ void clock_init_early(void) {
     outb(PIT_COMMAND, 0xb4); // channel 2, low then high byte, mode 2 (rate generator)
     outb(PIT_CHANNEL2, 0);
     outb(PIT_CHANNEL2, 0); // 65536: wraps after 55 ms
-    reference_count = paired_read(&reference_tsc);
-    u16 later = reference_count;
-    for (int i = 0; i < 1000 && later == reference_count; i++)
+    reference = read_both();
+    u16 later = reference.count;
+    for (int i = 0; i < 1000 && later == reference.count; i++)
         later = pit_read();
-    pit_works = later != reference_count;
+    pit_works = later != reference.count;
 }
 
 static u64 hypervisor_tsc_khz(void) {
@@ -73,17 +77,31 @@ static u64 hypervisor_tsc_khz(void) {
     return 0;
 }
 
-static u64 pit_measured_hz(void) {
-    u64 tsc;
-    u16 elapsed, count;
+static u64 measured_hz(const struct reading *from, u16 least_ticks, struct reading *to) {
+    u16 ticks;
 
     do {
-        count = paired_read(&tsc);
-        elapsed = reference_count - count; // counts down; wraps like a u16
-    } while (elapsed < CALIBRATION_MINIMUM_TICKS);
-    // If the boot took longer than one wrap, whole wraps are missing: a coarse look at the
-    // APIC timer is not worth it, so begin again from here.
-    return (tsc - reference_tsc) * PIT_HZ / elapsed;
+        *to = read_both();
+        ticks = from->count - to->count; // it counts down, and wraps like a u16
+    } while (ticks < least_ticks);
+    return (to->tsc - from->tsc) * PIT_HZ / ticks;
+}
+
+// The first measurement began at the kernel's entry. If the processor was taken away from us
+// for longer than the timer takes to wrap, it is wrong: so it counts only if the next, short
+// one agrees.
+static u64 pit_measured_hz(void) {
+    struct reading from = reference, to;
+    u64 hz = measured_hz(&from, MEASURE_TICKS, &to);
+
+    for (int tries = 0; tries < 20; tries++) {
+        from = to;
+        u64 again = measured_hz(&from, tries ? MEASURE_TICKS : CHECK_TICKS, &to);
+        if (MAX(hz, again) - MIN(hz, again) < hz / 50)
+            return hz;
+        hz = again;
+    }
+    return hz;
 }
 
 static u8 rtc_register(u8 index) {

@@ -73,6 +73,8 @@ long sys_madvise(u64 address, size_t size, int advice) {
 }
 
 long sys_mincore(u64 address, size_t size, u8 *map) {
+    if ((address & (PAGE_SIZE - 1)) || (size && !area_range_valid(address, size)))
+        return address & (PAGE_SIZE - 1) ? -EINVAL : -ENOMEM;
     for (u64 a = address; a < address + size; a += PAGE_SIZE) {
         u8 present = page_mapped(a, NULL, NULL);
         if (user_write(map++, &present, 1) < 0)

@@ -55,6 +55,7 @@ static void inherit(struct thread *t, u64 flags, u64 tls, u32 *child_tid) {
     t->fs_base = flags & CLONE_SETTLS ? tls : thread_pointer();
     t->blocked = me->blocked;
     t->kernel_depth = 1;
+    t->killed = t->process->exiting; // it came too late to be told
     t->clear_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : NULL;
     fpu_save(t->fpu);
 }
