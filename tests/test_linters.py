@@ -21,10 +21,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
 def project_files(*patterns: str) -> list[Path]:
     """Return the project's own files: what git tracks or would track."""
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
-        cwd=ROOT, capture_output=True, check=True,
-    ).stdout  # fmt: skip
+    # Git refuses to read a checkout that belongs to somebody else, unless it is told.
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    which = ["--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run([*git, *which], cwd=ROOT, capture_output=True, check=True).stdout
     paths = (ROOT / name.decode() for name in listed.split(b"\0") if name)
     return sorted(path for path in paths if path.exists())
 
