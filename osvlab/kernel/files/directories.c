@@ -6,7 +6,7 @@
 
 // --- getdents: entries are gathered in a kernel buffer, with the names locked, then copied out ---
 
-#define LIST_BUFFER 8192UL
+#define LIST_BUFFER PAGE_SIZE
 
 struct listing {
     struct directory_reader reader;
@@ -62,7 +62,7 @@ static int list_directory(struct vnode *directory, u64 position, struct listing 
 
 static long list_file(struct file *file, void *user, size_t size, bool old) {
     struct listing listing = {.reader = {list_entry}, .size = MIN(size, LIST_BUFFER), .old = old};
-    listing.buffer = kzalloc(LIST_BUFFER);
+    listing.buffer = path_text();
     if (listing.buffer == NULL)
         return -ENOMEM;
     mutex_lock(&file->lock);
@@ -77,7 +77,7 @@ static long list_file(struct file *file, void *user, size_t size, bool old) {
     if (status == 0)
         file->position = listing.position;
     mutex_unlock(&file->lock);
-    kfree(listing.buffer);
+    path_text_free(listing.buffer);
     return status < 0 ? status : (long)listing.used;
 }
 
@@ -107,7 +107,7 @@ long sys_getdents(int descriptor, void *user, size_t size) {
 // --- The current directory ---
 
 long sys_getcwd(char *user, size_t size) {
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     struct vnode *directory = files_directory(files_current());
@@ -117,7 +117,7 @@ long sys_getcwd(char *user, size_t size) {
                   : length > size       ? -ERANGE
                                         : user_write(user, text, length);
     vnode_put(directory);
-    kfree(text);
+    path_text_free(text);
     return status < 0 ? status : (long)length;
 }
 
@@ -162,14 +162,14 @@ long sys_readlinkat(int descriptor, const char *name, char *user, size_t size) {
     long length = -EINVAL;
     char *text = NULL;
     if (vnode_is(vnode, S_IFLNK)) {
-        text = kzalloc(PATH_MAX);
+        text = path_text();
         length = text == NULL
                      ? -ENOMEM
                      : vnode->operations->read_link(vnode, text, MIN(size, (size_t)PATH_MAX));
     }
     if (length > 0 && user_write(user, text, (size_t)length) < 0)
         length = -EFAULT;
-    kfree(text);
+    path_text_free(text);
     vnode_put(vnode);
     return length;
 }
@@ -183,7 +183,12 @@ long sys_readlink(const char *name, char *user, size_t size) {
 #define MOUNT_READ_ONLY 1UL
 
 static char *optional_text(const char *user, int *error) {
-    return user == NULL ? kstrdup("none") : path_copy_in(user, error);
+    if (user != NULL)
+        return path_copy_in(user, error);
+    char *text = path_text();
+    if (text != NULL)
+        memcpy(text, "none", 5);
+    return text;
 }
 
 long sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
@@ -195,9 +200,9 @@ long sys_mount(const char *source, const char *target, const char *type, unsigne
     char *type_text = optional_text(type, &error);
     if (source_text != NULL && target_text != NULL && type_text != NULL)
         error = mount_at(type_text, source_text, target_text, flags & MOUNT_READ_ONLY);
-    kfree(source_text);
-    kfree(target_text);
-    kfree(type_text);
+    path_text_free(source_text);
+    path_text_free(target_text);
+    path_text_free(type_text);
     return error;
 }
 
@@ -208,6 +213,6 @@ long sys_umount2(const char *target, int flags) {
     if (text == NULL)
         return error;
     error = mount_remove(text);
-    kfree(text);
+    path_text_free(text);
     return error;
 }

@@ -292,6 +292,8 @@ static long copy_between(int to_descriptor, i64 *user_to, int from_descriptor, i
     long status = 0;
     if (from == NULL || to == NULL || !file_readable(from) || !file_writable(to))
         status = -EBADF;
+    else if (to->flags & O_APPEND)
+        status = regular ? -EBADF : -EINVAL;
     else if (vnode_is(from->vnode, S_IFDIR) || vnode_is(to->vnode, S_IFDIR))
         status = regular ? -EISDIR : -EINVAL;
     else if (regular && (!vnode_is(from->vnode, S_IFREG) || !vnode_is(to->vnode, S_IFREG)))

@@ -46,7 +46,7 @@ static int splice_link(struct walk *walk, struct vnode *link) {
         if (status <= 0)
             return status;
     }
-    char *target = kzalloc(PATH_MAX);
+    char *target = path_text();
     if (target == NULL)
         return -ENOMEM;
     long length = link->operations->read_link(link, target, PATH_MAX - 1);
@@ -72,7 +72,7 @@ static int splice_link(struct walk *walk, struct vnode *link) {
             step_to(walk, names_root());
         }
     }
-    kfree(target);
+    path_text_free(target);
     return status;
 }
 
@@ -198,9 +198,19 @@ void path_done(struct path *path) {
     path->vnode = path->directory = NULL;
 }
 
+char *path_text(void) {
+    _Static_assert(PATH_MAX <= PAGE_SIZE, "a path fits a page");
+    return pages_allocate(1);
+}
+
+void path_text_free(char *text) {
+    if (text != NULL)
+        pages_free(text, 1);
+}
+
 int path_find(const char *path, struct vnode **out) {
     *out = NULL;
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", path);
@@ -208,7 +218,7 @@ int path_find(const char *path, struct vnode **out) {
     names_lock();
     int status = path_walk(names_root(), text, WALK_FOLLOW, &found);
     names_unlock();
-    kfree(text);
+    path_text_free(text);
     if (status < 0)
         return status;
     vnode_get(found.vnode);
@@ -220,14 +230,14 @@ int path_find(const char *path, struct vnode **out) {
 // --- For system calls ---
 
 char *path_copy_in(const char *user, int *error) {
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL) {
         *error = -ENOMEM;
         return NULL;
     }
     int length = user_string(text, user, PATH_MAX);
     if (length < 0) {
-        kfree(text);
+        path_text_free(text);
         *error = length;
         return NULL;
     }
@@ -284,7 +294,7 @@ int path_at(int descriptor, const char *user, unsigned flags, struct path *out) 
     if (text == NULL)
         return error;
     error = path_at_text(descriptor, text, flags, out);
-    kfree(text);
+    path_text_free(text);
     return error;
 }
 
@@ -320,6 +330,6 @@ int vnode_at(int descriptor, const char *user, unsigned flags, bool empty_ok, st
             path_done(&path);
         }
     }
-    kfree(text);
+    path_text_free(text);
     return error;
 }

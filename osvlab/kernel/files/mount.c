@@ -168,7 +168,7 @@ static int mount_locked(const char *type, const char *device, char *path, bool r
 }
 
 int mount_at(const char *type, const char *device, const char *path, bool read_only) {
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", path);
@@ -176,7 +176,7 @@ int mount_at(const char *type, const char *device, const char *path, bool read_o
     names_lock();
     int status = mount_locked(type, device, text, read_only);
     names_unlock();
-    kfree(text);
+    path_text_free(text);
     return status;
 }
 
@@ -193,7 +193,7 @@ static int remove_locked(struct vnode *vnode) {
 
 int mount_remove(const char *path) {
     debug("VFS: unmounting %s\n", path);
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", path);
@@ -209,7 +209,7 @@ int mount_remove(const char *path) {
             vnode_put(vnode);
     }
     names_unlock();
-    kfree(text);
+    path_text_free(text);
     return status;
 }
 

@@ -85,7 +85,7 @@ long sys_symlinkat(const char *user_target, int descriptor, const char *name) {
                                                                path.length, target);
         finish(&path, status);
     }
-    kfree(target);
+    path_text_free(target);
     return status;
 }
 
@@ -247,7 +247,7 @@ long sys_renameat2(int from_descriptor, const char *from_name, int to_descriptor
         }
         status = finish(&from, status);
     }
-    kfree(to_text);
+    path_text_free(to_text);
     return status;
 }
 

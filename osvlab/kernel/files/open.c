@@ -165,12 +165,12 @@ static int open_text(int descriptor, char *text, unsigned flags, u32 mode, unsig
 }
 
 int kernel_open(const char *name, unsigned flags, u32 mode, struct file **out) {
-    char *text = kzalloc(PATH_MAX);
+    char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", name);
     int status = open_text(AT_FDCWD, text, flags, mode, 0, out);
-    kfree(text);
+    path_text_free(text);
     return status;
 }
 
@@ -181,7 +181,7 @@ static long open_user(int descriptor, const char *name, unsigned flags, u32 mode
         return error;
     struct file *file;
     error = open_text(descriptor, text, flags, mode, walk, &file);
-    kfree(text);
+    path_text_free(text);
     return error < 0 ? error : descriptor_install(file, flags, 0);
 }
 

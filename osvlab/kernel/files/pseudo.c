@@ -258,10 +258,10 @@ static long read_link(struct vnode *vnode, char *out, size_t size) {
         struct file *file = descriptor_file(pid_of(vnode), (int)(vnode->inode & 0x7fff));
         if (file == NULL)
             return -ENOENT;
-        char *path = kzalloc(PATH_MAX);
+        char *path = path_text();
         size_t length = path == NULL ? 0 : strlen(vnode_path(file->vnode, path, PATH_MAX));
         memcpy(out, path, MIN(size, length));
-        kfree(path);
+        path_text_free(path);
         file_put(file);
         return (long)MIN(size, length);
     }

@@ -51,18 +51,22 @@ static int grow_buckets(struct ramfs_node *directory) {
     return 0;
 }
 
+static size_t entry_size(size_t length) {
+    return sizeof(struct ramfs_entry) + length + 1;
+}
+
 static int entry_add(struct ramfs_node *directory, const char *name, size_t length,
                      struct vnode *vnode) {
     if (directory->vnode.links == 0)
         return -ENOENT; // the directory was removed while somebody stood in it
-    struct ramfs_entry *entry = kzalloc(sizeof(*entry) + length + 1);
+    struct ramfs_entry *entry = ramfs_allocate_object(entry_size(length));
     if (entry == NULL)
         return -ENOSPC;
     int status = grow_buckets(directory);
     if (status == 0)
         status = vnode_set_name(vnode, &directory->vnode, name, length);
     if (status < 0) {
-        kfree(entry);
+        ramfs_free_object(entry, entry_size(length));
         return status;
     }
     memcpy(entry->name, name, length);
@@ -89,13 +93,13 @@ static void entry_remove(struct ramfs_node *directory, struct ramfs_entry *entry
     directory->vnode.size -= 32;
     vnode_touch(&directory->vnode);
     vnode_put(entry->vnode);
-    kfree(entry);
+    ramfs_free_object(entry, entry_size(entry->length));
 }
 
 // --- Operations ---
 
 struct vnode *ramfs_make(struct mount *mount, u32 mode, u64 device) {
-    struct ramfs_node *node = kzalloc(sizeof(*node));
+    struct ramfs_node *node = ramfs_allocate_object(sizeof(*node));
     if (node == NULL)
         return NULL;
     u64 inode = __atomic_fetch_add(&next_inode, 1, __ATOMIC_RELAXED);
@@ -259,7 +263,7 @@ static void ramfs_release(struct vnode *vnode) {
         kfree(node->target);
     else if (vnode_is(vnode, S_IFDIR))
         kfree(node->buckets);
-    kfree(node);
+    ramfs_free_object(node, sizeof(*node));
 }
 
 const struct vnode_operations ramfs_operations = {
@@ -315,15 +319,6 @@ void ramfs_clear(struct mount *mount) {
             entry_remove(node, entry);
         }
     }
-}
-
-void ramfs_statistics(struct mount *mount, struct statfs *out) {
-    struct memory_statistics memory;
-    memory_statistics(&memory);
-    out->f_blocks = memory.total / PAGE_SIZE;
-    out->f_bfree = out->f_bavail = (memory.free + memory.cache) / PAGE_SIZE;
-    out->f_files = out->f_ffree = memory.total / PAGE_SIZE;
-    (void)mount;
 }
 
 const struct filesystem ramfs = {

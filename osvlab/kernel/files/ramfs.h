@@ -15,8 +15,9 @@ struct ramfs_entry {
     char name[];
 };
 
-// Pages of a file hang on chunks of 512, and the chunks on one growing array. A missing page is
-// a hole and reads as zeros.
+// The first pages of a file hang on the node itself; if there are more, all others hang on chunks
+// of 512, and the chunks on one growing array. A missing page is a hole and reads as zeros.
+#define DIRECT_PAGES 4
 #define CHUNK_PAGES (PAGE_SIZE / sizeof(struct page *))
 
 struct ramfs_node {
@@ -29,6 +30,7 @@ struct ramfs_node {
             u64 next_cookie;
         };
         struct {
+            struct page *direct[DIRECT_PAGES];
             struct page ***chunks;
             size_t chunk_count;
             u64 pages; // allocated ones
@@ -47,6 +49,11 @@ int ramfs_truncate(struct vnode *vnode, u64 size);
 int ramfs_allocate(struct vnode *vnode, int mode, u64 offset, u64 length);
 u64 ramfs_blocks(struct vnode *vnode);
 void ramfs_free_data(struct ramfs_node *node);
+
+// All ramfs together may fill three quarters of memory; then they are "full". Otherwise a program
+// that writes too much would not get ENOSPC, but take away the memory it runs in.
+void *ramfs_allocate_object(size_t size);
+void ramfs_free_object(void *object, size_t size);
 struct vnode *ramfs_make(struct mount *mount, u32 mode, u64 device);
 
 // devfs is a ramfs with nodes in it.

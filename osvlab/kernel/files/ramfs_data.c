@@ -7,26 +7,86 @@
 
 #define SIZE_LIMIT ((u64)1 << 42)
 
+static u64 used_bytes, limit;
+
+static void give_back(u64 bytes) {
+    __atomic_sub_fetch(&used_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+static bool charge(u64 bytes) {
+    if (limit == 0) {
+        struct memory_statistics memory;
+        memory_statistics(&memory);
+        limit = memory.total / 4 * 3;
+    }
+    if (__atomic_add_fetch(&used_bytes, bytes, __ATOMIC_RELAXED) <= limit)
+        return true;
+    give_back(bytes);
+    return false;
+}
+
+void *ramfs_allocate_object(size_t size) {
+    if (!charge(size))
+        return NULL;
+    void *object = kzalloc(size);
+    if (object == NULL)
+        give_back(size);
+    return object;
+}
+
+void ramfs_free_object(void *object, size_t size) {
+    kfree(object);
+    give_back(size);
+}
+
+void ramfs_statistics(struct mount *mount, struct statfs *out) {
+    (void)mount;
+    u64 used = __atomic_load_n(&used_bytes, __ATOMIC_RELAXED);
+    struct memory_statistics memory;
+    memory_statistics(&memory);
+    out->f_blocks = limit / PAGE_SIZE;
+    out->f_bfree = out->f_bavail =
+        MIN(limit - MIN(used, limit), memory.free + memory.cache) / PAGE_SIZE;
+    out->f_files = out->f_ffree = out->f_bfree;
+}
+
+static struct page *charged_page(void) {
+    if (!charge(PAGE_SIZE))
+        return NULL;
+    struct page *page = page_allocate();
+    if (page == NULL)
+        give_back(PAGE_SIZE);
+    return page;
+}
+
+static void put_charged_page(struct page *page) {
+    page_put(page);
+    give_back(PAGE_SIZE);
+}
+
+// Makes the array of chunks long enough for one more.
+static bool grow_chunks(struct ramfs_node *node, u64 chunk) {
+    size_t count = MAX((size_t)4, node->chunk_count);
+    while (count <= chunk)
+        count *= 2;
+    struct page ***chunks = krealloc(node->chunks, count * sizeof(chunks[0]));
+    if (chunks == NULL)
+        return false;
+    memset(chunks + node->chunk_count, 0, (count - node->chunk_count) * sizeof(chunks[0]));
+    node->chunks = chunks;
+    node->chunk_count = count;
+    return true;
+}
+
 // The slot of a page, making what leads to it if `make`. NULL: there is none (or no memory).
 static struct page **slot_of(struct ramfs_node *node, u64 index, bool make) {
+    if (index < DIRECT_PAGES)
+        return &node->direct[index];
     u64 chunk = index / CHUNK_PAGES;
-    if (chunk >= node->chunk_count) {
-        if (!make)
-            return NULL;
-        size_t count = MAX((size_t)4, node->chunk_count);
-        while (count <= chunk)
-            count *= 2;
-        struct page ***chunks = krealloc(node->chunks, count * sizeof(chunks[0]));
-        if (chunks == NULL)
-            return NULL;
-        memset(chunks + node->chunk_count, 0, (count - node->chunk_count) * sizeof(chunks[0]));
-        node->chunks = chunks;
-        node->chunk_count = count;
-    }
+    if (chunk >= node->chunk_count && (!make || !grow_chunks(node, chunk)))
+        return NULL;
     if (node->chunks[chunk] == NULL) {
-        if (!make)
-            return NULL;
-        struct page *page = page_allocate();
+        struct page *page = make ? charged_page() : NULL;
         if (page == NULL)
             return NULL;
         node->chunks[chunk] = page_address(page);
@@ -39,7 +99,7 @@ static struct page *page_locked(struct ramfs_node *node, u64 index, bool make) {
     if (slot == NULL)
         return NULL;
     if (*slot == NULL && make) {
-        *slot = page_allocate();
+        *slot = charged_page();
         node->pages += *slot != NULL;
     }
     return *slot;
@@ -66,25 +126,28 @@ static void free_page(struct ramfs_node *node, u64 index) {
     struct page **slot = slot_of(node, index, false);
     if (slot == NULL || *slot == NULL)
         return;
-    page_put(*slot);
+    put_charged_page(*slot);
     *slot = NULL;
     node->pages--;
 }
 
-// Frees the pages from `first` to before `last`, skipping holes a chunk at a time.
+// Frees the pages from `first` to before `last`, skipping holes a chunk at a time, and the chunks
+// that are empty then.
 static void free_pages(struct ramfs_node *node, u64 first, u64 last) {
+    for (u64 i = first; i < MIN(last, (u64)DIRECT_PAGES); i++)
+        free_page(node, i);
     last = MIN(last, node->chunk_count * CHUNK_PAGES);
-    for (u64 i = first; i < last;) {
-        u64 chunk = i / CHUNK_PAGES, end = MIN(last, (chunk + 1) * CHUNK_PAGES);
-        if (node->chunks[chunk] != NULL) {
-            for (u64 k = i; k < end; k++)
-                free_page(node, k);
-            if (i % CHUNK_PAGES == 0 && end == (chunk + 1) * CHUNK_PAGES) {
-                page_put(page_of(node->chunks[chunk]));
-                node->chunks[chunk] = NULL;
-            }
+    for (u64 i = first, end; i < last; i = end) {
+        u64 chunk = i / CHUNK_PAGES, start = chunk * CHUNK_PAGES;
+        end = MIN(last, start + CHUNK_PAGES);
+        if (node->chunks[chunk] == NULL)
+            continue;
+        for (u64 k = i; k < end; k++)
+            free_page(node, k);
+        if (i == start && end == start + CHUNK_PAGES) {
+            put_charged_page(page_of(node->chunks[chunk]));
+            node->chunks[chunk] = NULL;
         }
-        i = end;
     }
 }
 
@@ -103,7 +166,7 @@ int ramfs_truncate(struct vnode *vnode, u64 size) {
     if (size < vnode->size) {
         u64 page_end = ALIGN_UP(size, PAGE_SIZE);
         clear_piece(node, size, page_end);
-        free_pages(node, page_end / PAGE_SIZE, node->chunk_count * CHUNK_PAGES);
+        free_pages(node, page_end / PAGE_SIZE, UINT64_MAX);
     }
     vnode->size = size;
     mutex_unlock(&vnode->lock);
@@ -146,7 +209,7 @@ u64 ramfs_blocks(struct vnode *vnode) {
 }
 
 void ramfs_free_data(struct ramfs_node *node) {
-    free_pages(node, 0, node->chunk_count * CHUNK_PAGES);
+    free_pages(node, 0, UINT64_MAX);
     kfree(node->chunks);
 }
 

@@ -44,17 +44,16 @@ static struct vnode *make_vnode(struct mount *mount, const struct rofs_inode *in
                &operations, &rofs_file_operations);
     node->data_offset = inode->data_offset;
     node->count = inode->count;
-    node->hint_at = UINT64_MAX;
     node->vnode.accessed = node->vnode.modified = node->vnode.changed =
         0;                 // the format has no times
     node->vnode.links = 1; // for a directory: "not counted", which programs know
     node->vnode.size = type == S_IFDIR ? inode->count * 32 : inode->count;
     if (type == S_IFLNK) {
-        char *target = kzalloc(PATH_MAX);
+        char *target = path_text();
         long length =
             target == NULL ? 0 : rofs_link_read(mount->data, inode->data_offset, target, PATH_MAX);
         node->vnode.size = (u64)MAX(length, 0L);
-        kfree(target);
+        path_text_free(target);
     }
     return &node->vnode;
 }
@@ -103,62 +102,13 @@ static int check_place(struct vnode *directory, struct vnode *child) {
     return loop ? -EIO : 0;
 }
 
-// Looks through the entries [from, to) of the directory, of which the first is at `offset`.
-static int search(struct rofs_cursor *cursor, u64 *from, u64 to, u64 *offset, const char *name,
-                  size_t length, struct rofs_entry *entry) {
-    for (; *from < to; ++*from) {
-        u16 candidate;
-        int status = rofs_cursor_read(cursor, *offset + 8, &candidate, sizeof(candidate));
-        if (status < 0)
-            return status;
-        if (candidate == length) {
-            status = rofs_entry_read(cursor, *offset, entry);
-            if (status < 0)
-                return status;
-            if (memcmp(entry->name, name, length) == 0)
-                return 0;
-        }
-        *offset += ROFS_ENTRY_HEADER + candidate;
-    }
-    return -ENOENT;
-}
-
-// Lookups mostly come in the order of the entries (ls -l, find, tar), so the search begins behind
-// the last hit and wraps around.
-static int find_entry(struct rofs_vnode *node, const char *name, size_t length,
-                      struct rofs_entry *entry) {
-    struct rofs_cursor cursor = {.rofs = rofs_of(&node->vnode)};
-    if (node->count == 0)
-        return -ENOENT;
-    u64 first = node->data_offset, end = first + node->count, start = node->hint, at = start,
-        offset = node->hint_at;
-    int status = 0;
-    if (offset == UINT64_MAX || start >= end) {
-        start = at = first;
-        status = rofs_entry_offset(&cursor, first, &offset);
-    }
-    if (status == 0)
-        status = search(&cursor, &at, end, &offset, name, length, entry);
-    if (status == -ENOENT && start != first) {
-        at = first;
-        status = rofs_entry_offset(&cursor, first, &offset);
-        if (status == 0)
-            status = search(&cursor, &at, start, &offset, name, length, entry);
-    }
-    if (status == 0) {
-        node->hint = at + 1;
-        node->hint_at = entry->next;
-    }
-    rofs_cursor_done(&cursor);
-    return status;
-}
-
 static int rofs_lookup(struct vnode *directory, const char *name, size_t length,
                        struct vnode **out) {
     struct rofs_entry *entry = kzalloc(sizeof(*entry));
     if (entry == NULL)
         return -ENOMEM;
-    int status = find_entry(rofs_vnode(directory), name, length, entry);
+    int status = rofs_entry_find(rofs_of(directory), rofs_vnode(directory)->data_offset,
+                                 rofs_vnode(directory)->count, name, length, entry);
     if (status == 0)
         status = get_vnode(directory->mount, entry->inode, directory, entry, out);
     kfree(entry);
@@ -254,6 +204,7 @@ static int read_superblock(struct rofs *rofs) {
 
 static void free_rofs(struct rofs *rofs) {
     cache_forget(rofs);
+    rofs_index_free(rofs);
     kfree(rofs->entry_marks);
     kfree(rofs->link_marks);
     kfree(rofs);

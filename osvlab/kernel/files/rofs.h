@@ -36,11 +36,19 @@ struct rofs_inode {
 // begins is noted at mount, as an offset into the structure area.
 #define ROFS_STRIDE 64
 
+// An index of all names: chains of entry numbers (plus one; 0 ends a chain) by the hash of the
+// name, over all directories together. Without memory for it there is none, and lookups search.
+struct rofs_index {
+    u32 *heads, *next;
+    u64 buckets; // a power of two, or 0: no index
+};
+
 struct rofs {
     struct block_device *device;
     struct rofs_superblock super;
     u64 structure_size; // bytes
     u64 *entry_marks, *link_marks;
+    struct rofs_index index;
     u64 inode_table; // offset in the structure area
 };
 
@@ -52,7 +60,6 @@ struct rofs_extent {
 struct rofs_vnode {
     struct vnode vnode;
     u64 data_offset, count;
-    u64 hint, hint_at; // directory: the entry that is likely to be asked for next, and its offset
 };
 
 static inline struct rofs *rofs_of(const struct vnode *vnode) {
@@ -82,7 +89,12 @@ struct rofs_entry {
     char name[NAME_MAX + 1];
     u64 next; // offset of the next entry
 };
-int rofs_tables_check(struct rofs *rofs); // fills the marks and inode_table
+void rofs_index_make(struct rofs *rofs);
+void rofs_index_free(struct rofs *rofs);
+void rofs_index_add(struct rofs *rofs, u64 number, const char *name, size_t length);
+int rofs_entry_find(struct rofs *rofs, u64 first, u64 count, const char *name, size_t length,
+                    struct rofs_entry *out); // among the `count` entries from number `first` on
+int rofs_tables_check(struct rofs *rofs);    // fills the marks and inode_table
 int rofs_entry_offset(struct rofs_cursor *cursor, u64 number, u64 *offset);
 int rofs_entry_read(struct rofs_cursor *cursor, u64 offset, struct rofs_entry *out);
 long rofs_link_read(struct rofs *rofs, u64 number, char *out, size_t size);

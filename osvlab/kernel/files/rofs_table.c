@@ -137,6 +137,7 @@ static int check_entries(struct rofs *rofs, struct rofs_cursor *cursor, u64 *off
             kprintf("[rofs] directory entry %lu %s\n", i, problem);
             return -EINVAL;
         }
+        rofs_index_add(rofs, i, entry.name, entry.length);
         *offset = entry.next;
     }
     return 0;
@@ -188,6 +189,7 @@ int rofs_tables_check(struct rofs *rofs) {
     rofs->link_marks = kzalloc((rofs->super.symlinks / ROFS_STRIDE + 1) * sizeof(u64));
     if (rofs->entry_marks == NULL || rofs->link_marks == NULL)
         return -ENOMEM;
+    rofs_index_make(rofs);
     struct rofs_cursor cursor = {.rofs = rofs};
     u64 offset = 0;
     int status = check_entries(rofs, &cursor, &offset);

@@ -181,7 +181,9 @@ int path_walk(struct vnode *start, char *text, unsigned flags, struct path *out)
 void path_done(struct path *path);
 // The same from kernel text, locking by itself; gives a referenced vnode.
 int path_find(const char *path, struct vnode **out);
-char *path_copy_in(const char *user, int *error); // kfree it
+char *path_text(void);           // room for PATH_MAX bytes: one page, so it is always to be had
+void path_text_free(char *text); // also NULL
+char *path_copy_in(const char *user, int *error); // path_text_free it
 // A system call's (dirfd, path): copies in, locks the names, walks. On success the names stay locked.
 int path_at(int descriptor, const char *user, unsigned flags, struct path *out);
 int path_at_text(int descriptor, char *text, unsigned flags, struct path *out);

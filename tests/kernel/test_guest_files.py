@@ -1,0 +1,147 @@
+"""Files in the guest: the same programs on Linux and on the lab kernel, ROFS, and the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import osvlab
+from osvlab.image.build import build
+from osvlab.image.image import Image
+
+PROGRAMS = Path(__file__).parent / "guest" / "files"
+NAMES = ["names", "waiting"]
+BIG = random.Random(7).randbytes(3_000_001)
+
+pytestmark = pytest.mark.qemu
+
+
+def compile_program(name: str, output: Path, *flags: str) -> Path:
+    argv = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", *flags]
+    subprocess.run([*argv, str(PROGRAMS / f"{name}.c"), "-o", str(output)], check=True)
+    return output
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    tree = tmp_path_factory.mktemp("files")
+    for name in NAMES:
+        compile_program(name, tree / name)
+        compile_program(name, tree / f"{name}-static", "-static")
+    shutil.copy("/bin/busybox", tree)
+    (tree / "big").write_bytes(BIG)
+    many = tree / "many"
+    many.mkdir()
+    for number in range(500):
+        (many / f"entry{number}").write_text(f"{number}\n")
+    (many / "link").symlink_to("/big")
+    return build(tree, command="/names /tmp", output=tree.parent / "files.img")
+
+
+def console_of(image: Image, command: str, memory: str = "64M") -> str:
+    with osvlab.run(image, command=command, memory=memory, timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        return vm.console.text.partition("Cmdline: ")[2].partition("\n")[2]
+
+
+@pytest.mark.parametrize("linkage", ["", "-static"])
+@pytest.mark.parametrize("name", NAMES)
+def test_program_passes_on_linux_and_on_the_lab_kernel(
+    name: str, linkage: str, image: Image, tmp_path: Path
+) -> None:
+    flags = ["-static"] if linkage else []
+    program = compile_program(name, tmp_path / name, *flags)
+    host = subprocess.run([program, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    assert host.returncode == 0, host.stdout
+    assert f"{name}: ok" in console_of(image, f"/{name}{linkage} /tmp")
+
+
+@pytest.mark.parametrize("memory", ["16M", "64M"])
+def test_what_is_read_from_rofs_is_what_was_put_there(memory: str, image: Image) -> None:
+    text = console_of(image, "/busybox sha256sum /big /many/link /many/entry499", memory)
+    big = hashlib.sha256(BIG).hexdigest()
+    small = hashlib.sha256(b"499\n").hexdigest()
+    assert text.split() == [big, "/big", big, "/many/link", small, "/many/entry499"]
+
+
+def test_directories_list_completely(image: Image) -> None:
+    lines = console_of(image, "/busybox ls /many").split()
+    assert sorted(lines) == sorted(["link", *(f"entry{number}" for number in range(500))])
+
+
+@pytest.mark.parametrize(
+    ("command", "pattern"),
+    [
+        ("/busybox mount", r"/dev/vblk0\.1 on / type rofs \(ro\)(.|\n)*none on /tmp type ramfs \(rw\)"),
+        ("/busybox cat /proc/self/status", r"Name:\tbusybox\n(.|\n)*Threads:\t1\n"),
+        ("/busybox cat /proc/self/maps", r"r-xp .* /busybox\n"),
+        ("/busybox free", r"Mem: +\d+ +\d+ +\d+"),
+        ("/busybox df /", r"100% /"),
+        ("/busybox readlink /proc/self/exe", r"^/busybox\n$"),
+        ("/busybox stat -c %s:%b:%F:%a /big", r"^3000001:5860:regular file:555\n$"),
+        ("/busybox dd if=/dev/zero of=/tmp/x bs=1000 count=3000; /busybox wc -c /tmp/x", r"3000000 /tmp/x"),
+        (
+            "/busybox cp -r /many /tmp/copy; /busybox diff -r /many /tmp/copy; /busybox rm -r /tmp/copy",
+            r"^$",
+        ),
+        ("/busybox head -c 5 /dev/vblk0.1; /busybox od -A n -t x4 -N 4 /dev/vblk0.1", r" deadbead"),
+    ],
+)
+def test_busybox_finds_what_it_looks_for(command: str, pattern: str, image: Image) -> None:
+    assert re.search(pattern, console_of(image, command))
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("touch /new", "/new: Read-only file system"),
+        ("rm -f /big", "'/big': Read-only file system"),
+        ("mkdir /tmp/a/b", "'/tmp/a/b': No such file or directory"),
+        ("cat /many", "Is a directory"),
+        ("cat /big/x", "'/big/x': Not a directory"),
+        ("rmdir /tmp", "'/tmp': Device or resource busy"),
+    ],
+)
+def test_errors_have_linux_names(command: str, error: str, image: Image) -> None:
+    with osvlab.run(image, command=f"/busybox {command}", timeout=60) as vm:
+        assert vm.wait() != osvlab.Exited(0)
+        assert error in vm.console.text
+
+
+def test_full_ramfs_leaves_the_guest_alive(image: Image) -> None:
+    command = "/busybox dd if=/dev/zero of=/tmp/x bs=1M; /busybox rm /tmp/x; /busybox df /tmp"
+    text = console_of(image, command, "16M")
+    assert "No space left on device" in text
+    assert re.search(r" 0% /tmp", text)
+
+
+def test_terminal_edits_lines(image: Image) -> None:
+    with osvlab.run(image, command="/busybox head -n 2", timeout=60) as vm:
+        vm.wait_for("Cmdline: ")
+        vm.write("helpx\x7f\x7flo\r")
+        vm.write("wrong\x15right\r")
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert vm.console.text.endswith("right\nhello\nright\n")
+
+
+def test_control_d_ends_the_input(image: Image) -> None:
+    with osvlab.run(image, command="/busybox wc -c", timeout=60) as vm:
+        vm.wait_for("Cmdline: ")
+        vm.write("four\r\x04")
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert vm.console.text.endswith("\n5\n")
+
+
+def test_control_c_ends_the_application(image: Image) -> None:
+    with osvlab.run(image, command="/busybox cat", timeout=60) as vm:
+        vm.wait_for("Cmdline: ")
+        vm.write("ready\r")
+        vm.wait_for("ready\nready\n")
+        vm.write("\x03")
+        assert vm.wait() == osvlab.Exited(130), vm.console.text
