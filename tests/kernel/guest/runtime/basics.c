@@ -25,7 +25,8 @@ int main(int argc, char **argv, char **envp) {
     CHECK(optind == argc - 1 && !strcmp(argv[optind], "last"));
     CHECK(envp == environ && !strcmp(getenv("A"), "b c"));
     CHECK(!strcmp(program_invocation_short_name, strrchr(argv[0], '/') + 1));
-    CHECK(getauxval(AT_PAGESZ) == 4096 && getauxval(AT_PHNUM) > 2 && getauxval(AT_PHDR) && getauxval(AT_ENTRY));
+    CHECK(getauxval(AT_PAGESZ) == 4096 && getauxval(AT_PHNUM) > 2 && getauxval(AT_PHDR) &&
+          getauxval(AT_ENTRY));
     CHECK(getauxval(AT_RANDOM) && !getauxval(AT_SECURE));
     pthread_t threads[8];
     long sum = 0;

@@ -14,7 +14,9 @@
 struct Noisy {
     std::string name;
     explicit Noisy(const char *n) : name(n) {}
-    ~Noisy() { std::cout << "destroyed " + name + "\n" << std::flush; }
+    ~Noisy() {
+        std::cout << "destroyed " + name + "\n" << std::flush;
+    }
 };
 void thrower(int value);
 
@@ -51,6 +53,7 @@ int main() {
         thread.join();
     std::ostringstream out;
     out << std::hex << 255 << ' ' << 1.5;
-    std::cout << out.str() << ' ' << std::regex_match("aab", std::regex("a+b")) << ' ' << per_thread.name << std::endl;
+    std::cout << out.str() << ' ' << std::regex_match("aab", std::regex("a+b")) << ' '
+              << per_thread.name << std::endl;
     return 0;
 }

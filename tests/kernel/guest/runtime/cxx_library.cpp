@@ -4,7 +4,9 @@
 #include <string>
 
 struct Local {
-    ~Local() { std::cout << "unwound" << std::endl; }
+    ~Local() {
+        std::cout << "unwound" << std::endl;
+    }
 };
 
 void thrower(int value) {

@@ -27,7 +27,8 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(how, "where")) {
         char folder[256];
-        printf("%s %s %s\n", getcwd(folder, sizeof(folder)), getenv("OSV_VERSION"), getenv("OSV_CPUS"));
+        printf("%s %s %s\n", getcwd(folder, sizeof(folder)), getenv("OSV_VERSION"),
+               getenv("OSV_CPUS"));
         fprintf(stderr, "on stderr\n");
         return 0;
     }

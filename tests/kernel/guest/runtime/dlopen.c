@@ -59,8 +59,10 @@ int main(int argc, char **argv) {
     CHECK(!strcmp(((const char *(*)(void))dlsym(fixed, "plugin_name"))(), "fixed"));
 
     CHECK(!dlsym(RTLD_DEFAULT, "plugin_next") && strstr(dlerror(), "plugin_next")); // it is local
-    CHECK(dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) == plugin && dlsym(RTLD_DEFAULT, "plugin_next") == (void *)next);
-    CHECK(dladdr((void *)next, &info) && !strcmp(info.dli_sname, "plugin_next") && info.dli_saddr == (void *)next);
+    CHECK(dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) == plugin &&
+          dlsym(RTLD_DEFAULT, "plugin_next") == (void *)next);
+    CHECK(dladdr((void *)next, &info) && !strcmp(info.dli_sname, "plugin_next") &&
+          info.dli_saddr == (void *)next);
     CHECK(strstr(info.dli_fname, "plugin"));
     dl_iterate_phdr(count_objects, &more);
     CHECK(more == objects + 2);
@@ -73,8 +75,10 @@ int main(int argc, char **argv) {
     CHECK(!dlopen("libnothere.so", RTLD_NOW) && strstr(dlerror(), "libnothere.so"));
     CHECK(!dlopen(argv[3], RTLD_NOW) && dlerror()); // again, after the first was taken back
 
-    CHECK(dlsym(RTLD_NEXT, "malloc") && dlsym(dlopen(NULL, RTLD_NOW), "overridden") == (void *)overridden);
-    CHECK(dlopen("libm.so.6", RTLD_NOW) && ((double (*)(double))dlsym(dlopen("libm.so.6", RTLD_NOW), "sqrt"))(9) == 3);
+    CHECK(dlsym(RTLD_NEXT, "malloc") &&
+          dlsym(dlopen(NULL, RTLD_NOW), "overridden") == (void *)overridden);
+    CHECK(dlopen("libm.so.6", RTLD_NOW) &&
+          ((double (*)(double))dlsym(dlopen("libm.so.6", RTLD_NOW), "sqrt"))(9) == 3);
     CHECK(!dlclose(plugin) && next() == 43);
     CHECK(dlclose((void *)&info) && dlerror());
     puts("ok");

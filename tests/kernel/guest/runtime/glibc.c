@@ -42,12 +42,14 @@ static void check_contexts(void) {
 
 static void check_texts(void) {
     char buffer[64], path[] = "/a/b/";
-    CHECK(strerror_r(ENOENT, buffer, sizeof(buffer)) && !strcmp(strerror_r(ENOENT, buffer, sizeof(buffer)), strerror(ENOENT)));
+    CHECK(strerror_r(ENOENT, buffer, sizeof(buffer)) &&
+          !strcmp(strerror_r(ENOENT, buffer, sizeof(buffer)), strerror(ENOENT)));
     CHECK(!strcmp(basename(path), "") && !strcmp(path, "/a/b/"));
     regex_t regex;
     regmatch_t match[3] = {{-5, -5}, {-5, -5}, {-5, -5}};
     CHECK(!regcomp(&regex, "a(b+)c", REG_EXTENDED) && !regexec(&regex, "xxabbcx", 2, match, 0));
-    CHECK(match[0].rm_so == 2 && match[0].rm_eo == 6 && match[1].rm_so == 3 && match[1].rm_eo == 5 && match[2].rm_so == -5);
+    CHECK(match[0].rm_so == 2 && match[0].rm_eo == 6 && match[1].rm_so == 3 &&
+          match[1].rm_eo == 5 && match[2].rm_so == -5);
     CHECK(regex.re_nsub == 1);
     regfree(&regex);
     CHECK(isalpha('a') && toupper('b') == 'B' && wcslen(L"wide") == 4);
@@ -63,7 +65,8 @@ static void check_mutex(void) {
     pthread_attr_t attributes;
     void *stack;
     size_t size;
-    CHECK(!pthread_getattr_np(pthread_self(), &attributes) && !pthread_attr_getstack(&attributes, &stack, &size));
+    CHECK(!pthread_getattr_np(pthread_self(), &attributes) &&
+          !pthread_attr_getstack(&attributes, &stack, &size));
     CHECK((char *)&size > (char *)stack && (char *)&size < (char *)stack + size && size >= 1 << 20);
 }
 

@@ -13,7 +13,8 @@ static int own_choice(void) __attribute__((ifunc("resolve_own")));
 static int (*volatile pointer)(void) = library_choice;
 
 #define TEN(x) x, x, x, x, x, x, x, x, x, x
-static const char *const names[] = {TEN("a"), TEN("b"), TEN("c"), TEN("d"), TEN("e"), TEN("f"), TEN("g"), TEN("h")};
+static const char *const names[] = {TEN("a"), TEN("b"), TEN("c"), TEN("d"),
+                                    TEN("e"), TEN("f"), TEN("g"), TEN("h")};
 
 int main(void) {
     CHECK(own_choice() == 1 && library_choice() == 42 && pointer() == 42);

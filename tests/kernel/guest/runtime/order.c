@@ -8,7 +8,8 @@ static void early(int argc, char **argv, char **envp) {
     (void)envp;
     printf("before everything %d %s\n", argc, argv[argc - 1]);
 }
-__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **, char **) = early;
+__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **,
+                                                                              char **) = early;
 
 __attribute__((constructor(101))) static void first(void) {
     puts("program begins 101");

@@ -14,7 +14,8 @@ void *malloc(size_t size) {
     return used <= sizeof(heap) ? result : NULL;
 }
 void free(void *object) {
-    CHECK(!object || ((uintptr_t)object >= (uintptr_t)heap && (uintptr_t)object < (uintptr_t)heap + sizeof(heap)));
+    CHECK(!object || ((uintptr_t)object >= (uintptr_t)heap &&
+                      (uintptr_t)object < (uintptr_t)heap + sizeof(heap)));
 }
 void *calloc(size_t count, size_t size) {
     return memset(malloc(count * size), 0, count * size);
