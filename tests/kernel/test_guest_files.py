@@ -6,6 +6,7 @@ import hashlib
 import random
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -112,6 +113,40 @@ def test_errors_have_linux_names(command: str, error: str, image: Image) -> None
     with osvlab.run(image, command=f"/busybox {command}", timeout=60) as vm:
         assert vm.wait() != osvlab.Exited(0)
         assert error in vm.console.text
+
+
+DAMAGE = {
+    "magic": (0, 0x1234, r"\[rofs\] superblock: the magic number on vblk0\.1 is 1234"),
+    "version": (8, 9, r"\[rofs\] superblock: version 9"),
+    "area": (24, 1 << 40, r"\[rofs\] superblock: the structure area is blocks 1099511627776"),
+    "entries": (40, 1 << 30, r"\[rofs\] directory entry table truncated"),
+    "inodes": (56, 1 << 30, r"\[rofs\] inode table out of bounds"),
+}
+
+
+@pytest.mark.parametrize("field", DAMAGE)
+def test_damaged_superblock_is_named(field: str, image: Image, tmp_path: Path) -> None:
+    offset, value, message = DAMAGE[field]
+    damaged = tmp_path / "damaged.img"
+    shutil.copy(image.path, damaged)
+    with damaged.open("r+b") as stream:
+        stream.seek(0x1BE + 16 + 8)  # where the second partition begins
+        start = struct.unpack("<I", stream.read(4))[0] * 512
+        stream.seek(start + offset)
+        stream.write(struct.pack("<Q", value))
+    with osvlab.run(damaged, command="/names /tmp", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(127), vm.console.text
+        assert re.search(message, vm.console.text), vm.console.text
+
+
+def test_ramfs_root_comes_from_the_partition(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "d").mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree)
+    (tree / "d" / "file").write_text("in memory\n")
+    ramfs = build(tree, command="/busybox true", fs="ramfs", output=tmp_path / "ramfs.img")
+    text = console_of(ramfs, "/busybox cp /d/file /copy; /busybox cat /copy; /busybox mount")
+    assert text.startswith("in memory\nnone on / type ramfs (rw)")
 
 
 def test_full_ramfs_leaves_the_guest_alive(image: Image) -> None:

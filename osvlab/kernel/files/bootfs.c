@@ -248,7 +248,13 @@ int bootfs_unpack_device(struct vnode *root, struct block_device *device) {
     return status;
 }
 
-// Does the partition look like an archive? The first record is checked as strictly as it will be.
+// The format has no magic number, so what any archive has must do: a name that can be printed, and
+// data behind at least this record and the one that ends the list.
+static bool is_plausible(const struct record *record) {
+    return (u8)record->name[0] >= ' ' && (record->size == 0 || record->offset >= 2 * BOOTFS_RECORD);
+}
+
+// Does the partition look like an archive?
 bool bootfs_is_on(struct block_device *device) {
     union {
         struct record record;
@@ -256,7 +262,8 @@ bool bootfs_is_on(struct block_device *device) {
     } *first = kzalloc(sizeof(*first));
     struct bootfs_source size_only = {.size = device->sectors * SECTOR_SIZE};
     bool yes = first != NULL && device->sectors > 0 && block_read(device, 0, first, 1) == 0 &&
-               !is_end(&first->record) && problem_with(&first->record, &size_only) == NULL;
+               !is_end(&first->record) && is_plausible(&first->record) &&
+               problem_with(&first->record, &size_only) == NULL;
     kfree(first);
     return yes;
 }

@@ -3,6 +3,7 @@
 // Invariant: a vnode exists only for an inode whose every field has been checked: its number, its
 // type, and that what it refers to lies inside the image. So reading a vnode needs no checks.
 
+#include "bootfs.h"
 #include "rofs.h"
 
 // --- From inodes to vnodes ---
@@ -164,10 +165,11 @@ static const struct vnode_operations operations = {
 
 // --- The filesystem ---
 
-static int check_superblock(const struct rofs_superblock *super,
-                            const struct block_device *device) {
+static int check_superblock(const struct rofs_superblock *super, struct block_device *device) {
     if (super->magic != ROFS_MAGIC) {
-        debug("[rofs] no superblock on %s (magic %lx)\n", device->name, super->magic);
+        if (!bootfs_is_on(device)) // it may well hold an archive instead
+            kprintf("[rofs] superblock: the magic number on %s is %lx, not %lx\n", device->name,
+                    super->magic, ROFS_MAGIC);
         return -EINVAL;
     }
     if (super->version != ROFS_VERSION || super->block_size != ROFS_BLOCK) {

@@ -154,8 +154,10 @@ static void mount_the_rest(void) {
 // --- The root ---
 
 static int mount_rofs_root(bool pivot) {
-    if (block_find("vblk0.1") == NULL)
+    if (block_find("vblk0.1") == NULL) {
+        debug("there is no disk with a partition %s\n", ROOT_DEVICE);
         return -ENXIO;
+    }
     int status = make_directory("/rofs");
     if (status == 0)
         status = mount_at("rofs", ROOT_DEVICE, "/rofs", true);
@@ -180,9 +182,7 @@ static int fill_ramfs_root(void) {
 int core_mount_root(const char *type, bool pivot) {
     int status;
     if (type != NULL && strcmp(type, "rofs") == 0) {
-        status = mount_rofs_root(pivot);
-        if (status < 0)
-            kprintf("Could not mount rofs root filesystem: error %d.\n", -status);
+        status = mount_rofs_root(pivot); // the caller says so if it fails, and goes on
     } else if (type != NULL && strcmp(type, "ramfs") == 0) {
         status = fill_ramfs_root();
     } else {
