@@ -208,7 +208,7 @@ class View {
     while (shown.length > screen.lines.length) this.drawn.get(shown.pop()).node.remove();
     this.cursor(screen);
     this.earlier.hidden = screen.gone === 0;
-    this.earlier.textContent = `[... ${screen.gone} earlier lines: see vm.console.text ...]`;
+    if (screen.gone > 0) this.earlier.textContent = `[... ${screen.gone} earlier lines: see vm.console.text ...]`;
     if (following) log.scrollTop = log.scrollHeight;
   }
 

@@ -1,0 +1,109 @@
+"""JupyterLab as a person uses it: open a notebook, run it, look at what is under the cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+
+
+class Lab:
+    """A server, and a page on it.
+
+    Parameters
+    ----------
+    address, token
+        Where the server is, and what it asks for.
+    folder
+        Where its notebooks are.
+    """
+
+    def __init__(self, address: str, token: str, folder: Path) -> None:
+        self._address = address
+        self._token = token
+        self.folder = folder
+        self.page: Page
+
+    def write(self, name: str, *sources: str) -> str:
+        """Make a notebook of these cells."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source) for source in sources],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        )
+        nbformat.write(notebook, self.folder / name)
+        return name
+
+    def open(self, page: Page, name: str, *, dark: bool = False) -> None:
+        """Open a notebook in a page, and wait for its kernel."""
+        self.page = page
+        page.goto(f"{self._address}lab/tree/{name}?token={self._token}&reset")
+        page.locator(IDLE).wait_for(timeout=60_000)
+        # The indicator is idle from the start; the kernel has to be connected too.
+        page.wait_for_function(
+            """() => {
+                const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+                return session?.isReady && session.session?.kernel?.connectionStatus === "connected";
+            }""",
+            timeout=60_000,
+        )
+        if dark:
+            self._command("apputils:change-theme", {"theme": "JupyterLab Dark"})
+            page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
+
+    def _command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
+        self.page.evaluate(
+            "([name, arguments]) => window.jupyterapp.commands.execute(name, arguments)",
+            [name, arguments or {}],
+        )
+
+    def start_all(self) -> None:
+        """Choose Run All Cells, and come back at once."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+
+    def finish_all(self, seconds: float = 120) -> None:
+        """Wait until the kernel has nothing more to do."""
+        self.page.wait_for_function(
+            """() => {
+                const cells = window.jupyterapp.shell.currentWidget.content.model.cells;
+                const codes = Array.from(cells).filter((cell) => cell.type === "code");
+                return codes.every((cell) => cell.executionState === "idle");
+            }""",
+            timeout=seconds * 1000,
+        )
+        self.page.locator(IDLE).wait_for(timeout=seconds * 1000)
+
+    def saved(self) -> dict[str, Any]:
+        """Return the notebook as it would be saved, outputs and all."""
+        content: dict[str, Any] = self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.context.model.toJSON()"
+        )
+        return content
+
+    def save(self) -> None:
+        """Save the notebook to its file."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+
+    def append(self, source: str) -> None:
+        """Add a code cell at the end."""
+        self.page.evaluate(
+            """(source) => window.jupyterapp.shell.currentWidget.content.model.sharedModel.addCell(
+                { cell_type: "code", source })""",
+            source,
+        )
+
+    def run_cell(self, number: int) -> None:
+        """Click into a code cell and press Ctrl-Enter; come back at once."""
+        cell = self.page.locator(".jp-CodeCell").nth(number)
+        cell.locator(".cm-content").first.click()
+        self.page.keyboard.press("Control+Enter")
+
+    def console(self, number: int = 0) -> Locator:
+        """Return a console widget on the page, counted from the top."""
+        return self.page.locator(".osvlab-console").nth(number)
