@@ -51,7 +51,8 @@ class Monitor:
         """Read QEMU's greeting. Raises MonitorError when QEMU is gone."""
         try:
             await self._client.connect(connection)
-        except (QMPError, OSError, EOFError) as error:
+        except (QMPError, OSError, EOFError, AssertionError) as error:
+            # The library asserts that the connection is still there, and a guest may end faster than that.
             raise MonitorError(f"QEMU's monitor does not answer: {error}") from error
 
     async def execute(self, command: str, arguments: dict[str, Any]) -> Any:

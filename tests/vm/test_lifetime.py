@@ -49,11 +49,14 @@ class Child:
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
         pid, folder = line.split()
-        self.qemu = os.pidfd_open(int(pid))
+        try:
+            self.qemu: int | None = os.pidfd_open(int(pid))
+        except ProcessLookupError:  # it ended together with its Python before we could look
+            self.qemu = None
         self.folder = Path(folder)
 
     def qemu_ended(self, seconds: float = 20) -> bool:
-        return bool(select.select([self.qemu], [], [], seconds)[0])
+        return self.qemu is None or bool(select.select([self.qemu], [], [], seconds)[0])
 
 
 @pytest.fixture
@@ -69,7 +72,8 @@ def child(guest_folder: Path, tmp_path: Path) -> Iterator[Callable[[str], Child]
     for child in children:
         child.process.kill()
         child.process.communicate()
-        os.close(child.qemu)
+        if child.qemu is not None:
+            os.close(child.qemu)
 
 
 def test_a_python_that_is_killed_takes_its_guests_along(
