@@ -84,6 +84,8 @@ def arguments(machine: Machine, accelerator: Accelerator, monitor: int) -> list[
         *_boot(machine),
         *_disks(machine),
         *_channels(monitor),
+        # A guest may reset before the monitor's first event; this log knows a triple fault all the same.
+        *("-d", "cpu_reset", "-D", "cpu.log"),
         # The guest's way out: writing N to port 0xF4 ends QEMU with status 2 * N + 1.
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
     ]

@@ -314,12 +314,12 @@ class Session:
             return self.report.outcome
         if self._ending is not None:
             return self._ending
-        reason = self.monitor.shutdown_reason
+        reason = "triple fault" if self._triple_fault() else self.monitor.shutdown_reason
         if status == CRASH_STATUS:
             return Crashed(CrashReport("crash of which the kernel could not report more"))
         if status > 0 and status % 2 and reason is None and not self._messages:
             return Exited(status >> 1)  # straight through isa-debug-exit
-        if status == 0 and reason != "guest-reset" and self._kernel is not None:
+        if status == 0 and reason in (None, "guest-shutdown") and self._kernel is not None:
             verdict = self._kernel.verdict(self.console.text)
             if verdict is not None and verdict.fault is not None:
                 frames = (Frame(address, symbol, offset) for address, symbol, offset in verdict.backtrace)
@@ -335,6 +335,11 @@ class Session:
         tail = self.console.tail()
         parts.append(f"The console's last lines:\n{tail}" if tail else "The console is empty.")
         return "\n".join(parts)
+
+    def _triple_fault(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return b"Triple fault" in (self.folder.path / "cpu.log").read_bytes()
+        return False
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError), open(self.folder.path / "qemu.log", "rb") as log:
@@ -365,12 +370,16 @@ def _why(status: int, reason: str | None) -> str:
     if status < 0:
         name = signal.Signals(-status).name if -status in signal.valid_signals() else str(-status)
         return f"QEMU was killed by {name}"
+    if reason == "triple fault":
+        return "the guest reset the machine by a triple fault: a fault while it could not handle faults"
     if reason == "guest-reset":
         return "the guest reset the machine without a report, as a triple fault does"
     if reason == "guest-shutdown":
         return "the guest powered off without reporting how its command ended"
     if reason == "host-signal":
         return "QEMU was told to end by another process"
+    if status == 0:
+        return "the guest turned the machine off, or reset it, without a report"
     return f"QEMU ended with status {status}" + (f" ({reason})" if reason else "")
 
 
