@@ -48,7 +48,11 @@ def console_widget(vm: VM) -> ConsoleWidget:
 
 
 def _title(vm: VM) -> str:
-    command = vm.image.command if vm.image is not None else ""
+    """Return what the guest runs, or else what boots."""
+    from osvlab.image.command import split_command_line
+
+    told = vm.machine.command_line or (vm.image.command_line if vm.image is not None else "")
+    command = split_command_line(told)[1]
     return command or (vm.machine.kernel.name if vm.machine.kernel is not None else "console")
 
 

@@ -78,7 +78,12 @@ def _who(number: int, name: str) -> str:
 def _lay_out(figure: TimelineFigure, rows: list[str], total: float) -> None:
     figure.update_layout(
         template="none",
-        title={"text": f"Boot: {total:.1f} ms from starting QEMU", "font_size": 15},
+        title={
+            "text": f"Boot: {total:.1f} ms from starting QEMU",
+            "font_size": 15,
+            "x": 0.01,
+            "xanchor": "left",
+        },
         font={"color": _INK, "size": 13},
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",

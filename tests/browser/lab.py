@@ -104,6 +104,27 @@ class Lab:
         cell.locator(".cm-content").first.click()
         self.page.keyboard.press("Control+Enter")
 
+    def run_above(self, source: str) -> None:
+        """Run a notebook from its top to the cell that contains some text, and no further."""
+        self.page.evaluate(
+            """async (source) => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                const texts = Array.from(notebook.model.cells, (cell) => cell.sharedModel.getSource());
+                notebook.activeCellIndex = texts.findIndex((text) => text.includes(source));
+                await window.jupyterapp.commands.execute("notebook:run-all-above");
+                await window.jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            source,
+        )
+
+    def picture(self, path: Path) -> None:
+        """Take a picture of the whole notebook, not only of what is in sight."""
+        height = self.page.evaluate(
+            "() => document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-inner').scrollHeight"
+        )
+        self.page.set_viewport_size({"width": 1100, "height": int(height) + 200})
+        self.page.screenshot(path=path)
+
     def console(self, number: int = 0) -> Locator:
         """Return a console widget on the page, counted from the top."""
         return self.page.locator(".osvlab-console").nth(number)
