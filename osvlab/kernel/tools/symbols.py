@@ -25,7 +25,8 @@ def rank(name: str, kind: str) -> tuple[bool, bool, int, str]:
 def functions(lines: Iterable[str]) -> tuple[int, list[tuple[int, str]], int]:
     """Give the kernel's start, its functions as (address, name) in order, and the end of its code.
 
-    >>> functions(["10 A kernel_start_address", "20 T open", "20 W __open", "30 t f.part.0", "44 R text_end"])
+    >>> lines = ["10 A kernel_start_address", "20 T open", "20 W __open", "30 t f.part.0", "44 R text_end"]
+    >>> functions(lines)
     (16, [(32, 'open'), (48, 'f.part.0')], 68)
     """
     best: dict[int, tuple[str, str]] = {}
@@ -37,9 +38,10 @@ def functions(lines: Iterable[str]) -> tuple[int, list[tuple[int, str]], int]:
         address, kind, name = int(fields[0], 16), fields[1], fields[2]
         if name in (START, END):
             marks[name] = address
-        elif kind in FUNCTION_KINDS and not NOT_FUNCTIONS.match(name):
-            if address not in best or rank(name, kind) < rank(*best[address]):
-                best[address] = (name, kind)
+        elif kind not in FUNCTION_KINDS or NOT_FUNCTIONS.match(name):
+            continue
+        elif address not in best or rank(name, kind) < rank(*best[address]):
+            best[address] = (name, kind)
     if missing := {START, END} - marks.keys():
         raise SystemExit(f"symbols.py: the first link defines no {' and no '.join(sorted(missing))}")
     start, end = marks[START], marks[END]

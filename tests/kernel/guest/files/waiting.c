@@ -127,7 +127,8 @@ static void test_epoll(void) {
     int epoll = epoll_create1(0), ends[PIPES][2];
     struct epoll_event events[PIPES];
     for (int i = 0; i < PIPES; i++) {
-        struct epoll_event event = {.events = EPOLLIN | (i % 2 ? EPOLLET : 0), .data.u32 = (unsigned)i};
+        struct epoll_event event = {.events = EPOLLIN | (i % 2 ? EPOLLET : 0),
+                                    .data.u32 = (unsigned)i};
         CHECK(pipe(ends[i]) == 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, ends[i][0], &event) == 0);
     }
     CHECK(epoll_wait(epoll, events, PIPES, 0) == 0);
