@@ -10,8 +10,9 @@ const WIDEST = 4096; // characters; a longer line continues on the next
 
 // Text | CSI parameters, intermediate, final | OSC and other strings | other escapes | control characters
 const TOKEN =
-  /([^\x00-\x1f\x7f-\x9f]+)|\x1b\[([0-?]*)([ -/]*)([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b([ -/]*[0-OQ-WYZ\\`-~])|([\x00-\x1f\x7f-\x9f])/y;
-const UNFINISHED = 4096; // an escape sequence longer than this is no escape sequence
+  /([^\x00-\x1f\x7f-\x9f]+)|\x1b\[([0-?]*)([ -/]*)([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b([ -/]*[0-OQ-WYZ\\`-~])|([\x00-\x1a\x1c-\x1f\x7f-\x9f])/y;
+const BEGINNING = /^\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)$/; // of a sequence whose end is still to come
+const UNFINISHED = 4096; // characters; a sequence longer than this is none
 
 export class Screen {
   constructor() {
@@ -44,9 +45,9 @@ export class Screen {
     for (let at = 0; at < text.length; at = TOKEN.lastIndex) {
       const token = TOKEN.exec(text);
       if (token === null) {
-        // An escape without its end: wait for it, unless it has none.
-        if (text.length - at < UNFINISHED) {
-          this.pending = text.slice(at);
+        const rest = text.slice(at, at + UNFINISHED);
+        if (rest.length < UNFINISHED && BEGINNING.test(rest)) {
+          this.pending = rest;
           return;
         }
         TOKEN.lastIndex = at + 1;

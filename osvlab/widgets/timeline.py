@@ -13,7 +13,7 @@ __all__ = ["TimelineFigure", "boot_figure"]
 
 # Okabe and Ito's palette: told apart by everybody. Who did the work also stands in the names.
 _HOST, _KERNEL, _APPLICATION = "#e69f00", "#56b4e9", "#009e73"
-_INK = "#767676"  # readable on a light and on a dark page
+_INK = "#7a7a7a"  # readable on a light and on a dark page
 _GRID = "rgba(128, 128, 128, 0.3)"
 _ROW, _AROUND = 26, 110  # pixels
 

@@ -117,13 +117,14 @@ class Lab:
             source,
         )
 
-    def picture(self, path: Path) -> None:
-        """Take a picture of the whole notebook, not only of what is in sight."""
-        height = self.page.evaluate(
-            "() => document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-inner').scrollHeight"
-        )
-        self.page.set_viewport_size({"width": 1100, "height": int(height) + 200})
-        self.page.screenshot(path=path)
+    def pictures(self, folder: Path, name: str) -> None:
+        """Take pictures of the whole notebook, from the top, a screen each."""
+        scroller = self.page.locator(".jp-NotebookPanel-notebook .jp-WindowedPanel-outer")
+        height = int(scroller.evaluate("(node) => node.scrollHeight"))
+        step = int(scroller.evaluate("(node) => node.clientHeight")) - 40
+        for number, top in enumerate(range(0, height, step)):
+            scroller.evaluate("(node, top) => { node.scrollTop = top; }", top)
+            self.page.screenshot(path=folder / f"{name}-{number}.png")
 
     def console(self, number: int = 0) -> Locator:
         """Return a console widget on the page, counted from the top."""

@@ -19,8 +19,9 @@ pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_quickstart_runs_and_shows_what_it_promises(lab: Lab, page: Page, theme: str) -> None:
-    (lab.folder / "quickstart.ipynb").write_bytes(QUICKSTART.read_bytes())
-    lab.open(page, "quickstart.ipynb", dark=theme == "dark")
+    name = f"quickstart-{theme}.ipynb"
+    (lab.folder / name).write_bytes(QUICKSTART.read_bytes())
+    lab.open(page, name, dark=theme == "dark")
     lab.start_all()
     hello = lab.console(0)
     expect(hello.get_by_role("log")).to_contain_text("Hello, world", timeout=SLOW)
@@ -35,7 +36,7 @@ def test_the_quickstart_runs_and_shows_what_it_promises(lab: Lab, page: Page, th
     expect(lab.console(2).get_by_role("status")).to_have_text("exited with status 3")
     expect(lab.console(3).get_by_role("log")).to_contain_text("Hello from a library")
     if folder := os.environ.get("OSVLAB_PICTURES"):
-        lab.picture(Path(folder) / f"quickstart-{theme}.png")
+        lab.pictures(Path(folder), f"quickstart-{theme}")
 
 
 def test_the_shell_of_the_quickstart_listens_to_a_person(lab: Lab, page: Page) -> None:
