@@ -21,6 +21,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
 START_DEADLINE = 60
+PATIENCE = 20_000  # milliseconds: the host may be busy with other tests
 SETTINGS = {
     # A notebook that the tests look at is all there, not only the cells in sight.
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
@@ -40,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[sync_api.Browser]:
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
@@ -94,7 +96,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
-        "PYTHONPATH": str(ROOT),  # kernels find the tests' own guests
+        # Kernels find the tests' own guests, and perhaps another ipykernel to be tried.
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])),
     }
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
