@@ -28,6 +28,7 @@ enum { STATUS_RECEIVED = 0x01, STATUS_FIFO_EMPTY = 0x20, STATUS_IDLE = 0x40 };
 
 static struct spinlock uart_lock = SPINLOCK("uart");
 static void (*receive)(u8 byte);
+static int early_byte = -1; // typed before the FIFO was switched on, which empties it
 
 void uart_init(void) {
     outb(COM1 + INTERRUPT_ENABLE, 0);
@@ -35,6 +36,8 @@ void uart_init(void) {
     outb(COM1 + DATA, 1);            // 115200 baud
     outb(COM1 + INTERRUPT_ENABLE, 0);
     outb(COM1 + LINE_CONTROL, 0x03); // 8 bits, no parity, one stop bit
+    if (inb(COM1 + LINE_STATUS) & STATUS_RECEIVED)
+        early_byte = inb(COM1 + DATA);
     outb(COM1 + FIFO_CONTROL, 0x07); // enable and clear the FIFOs
     outb(COM1 + MODEM_CONTROL, 0x0b);
 }
@@ -83,6 +86,8 @@ static void uart_interrupt(void *unused) {
 
 void uart_set_receiver(void (*receiver)(u8 byte)) {
     receive = receiver;
+    if (early_byte >= 0)
+        receive((u8)early_byte);
     int vector = interrupt_allocate(uart_interrupt, NULL);
     if (vector < 0)
         return;

@@ -55,7 +55,6 @@ long sys_brk(u64 address);
 
 // What other parts ask.
 u64 process_time(void);               // processor time of the current process, nanoseconds
-u64 limit_of_open_files(void);        // RLIMIT_NOFILE
 void signal_mask_for_sleep(u64 mask); // ppoll, pselect, epoll_pwait: put back after the handler
 
 // syscalls/time.c

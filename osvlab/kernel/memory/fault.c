@@ -37,9 +37,34 @@ static _Noreturn void out_of_memory(void) {
           s.total >> 10, s.free >> 10, s.heap >> 10);
 }
 
+// Takes clean file pages out of the address space; they come back when they are touched again.
+// Then nobody but the page cache holds them, and it can give them up. areas_lock is held.
+static size_t release_clean_pages(void) {
+    size_t released = 0;
+
+    for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
+        if (!a->file || !(a->flags & MAP_PRIVATE))
+            continue;
+        for (u64 p = page_next_mapped(a->start, a->end); p < a->end;
+             p = page_next_mapped(p + PAGE_SIZE, a->end)) {
+            u64 physical;
+            page_mapped(p, &physical, NULL);
+            struct page *page = page_of(PHYSICAL_TO_VIRTUAL(physical));
+            if (page->references > 1) { // the cache's and ours: an unchanged page
+                page_unmap(p);
+                page_put(page);
+                released++;
+            }
+        }
+    }
+    return released;
+}
+
 static struct page *fresh_page(void) {
     struct page *page = page_allocate();
 
+    if (!page && release_clean_pages())
+        page = page_allocate();
     if (!page)
         out_of_memory();
     return page;
@@ -49,7 +74,13 @@ static struct page *fresh_page(void) {
 static struct page *file_page(const struct area *a, u64 address, bool write, int *error) {
     bool private = a->flags & MAP_PRIVATE;
     u64 index = (a->offset + (address - a->start)) >> PAGE_SHIFT;
-    struct page *page = vnode_page(a->file, index, !private && (a->protection & PROT_WRITE), error);
+    bool shared_write = !private && (a->protection & PROT_WRITE);
+    struct page *page = vnode_page(a->file, index, shared_write, error);
+
+    if (!page && *error == -ENOMEM && release_clean_pages())
+        page = vnode_page(a->file, index, shared_write, error);
+    if (!page && *error == -ENOMEM)
+        out_of_memory();
 
     if (!page || !private || !write)
         return page;

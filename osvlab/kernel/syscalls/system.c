@@ -13,6 +13,7 @@
 #include "runtime.h"
 #include "scheduler.h"
 #include "syscalls.h"
+#include "syscalls_files.h"
 #include "user.h"
 
 static char hostname[65] = "osv.local"; // as OSv calls itself
@@ -72,14 +73,29 @@ static struct rlimit limits[RLIM_NLIMITS] = {
     [RLIMIT_MSGQUEUE] = {0, 0},
     [RLIMIT_RTTIME] = {RLIM_INFINITY, RLIM_INFINITY},
     [RLIMIT_STACK] = {8UL << 20, RLIM_INFINITY},
-    [RLIMIT_NOFILE] = {1024, 16384},
     [RLIMIT_CORE] = {0, 0},
     [RLIMIT_NICE] = {0, 0},
     [RLIMIT_RTPRIO] = {0, 0},
 };
 
-u64 limit_of_open_files(void) {
-    return limits[RLIMIT_NOFILE].rlim_cur;
+// The number of open files is the descriptor table's business; the rest are only remembered.
+static struct rlimit limit_now(int resource) {
+    u64 soft = limits[resource].rlim_cur, hard = limits[resource].rlim_max;
+
+    if (resource == RLIMIT_NOFILE)
+        files_limits(current_process()->files, &soft, &hard);
+    return (struct rlimit){soft, hard};
+}
+
+static long limit_set(int resource, const struct rlimit *wanted) {
+    if (wanted->rlim_cur > wanted->rlim_max)
+        return -EINVAL;
+    if (resource == RLIMIT_NOFILE)
+        return files_set_limits(current_process()->files, wanted->rlim_cur, wanted->rlim_max);
+    if (wanted->rlim_max > limits[resource].rlim_max)
+        return -EPERM;
+    limits[resource] = *wanted;
+    return 0;
 }
 
 long sys_prlimit64(int pid, int resource, const struct rlimit *new, struct rlimit *old) {
@@ -90,16 +106,10 @@ long sys_prlimit64(int pid, int resource, const struct rlimit *new, struct rlimi
         return -EINVAL;
     if (new && user_read(&wanted, new, sizeof(wanted)) < 0)
         return -EFAULT;
-    if (old && user_write(old, &limits[resource], sizeof(*old)) < 0)
+    struct rlimit now = limit_now(resource);
+    if (old && user_write(old, &now, sizeof(now)) < 0)
         return -EFAULT;
-    if (!new)
-        return 0;
-    if (wanted.rlim_cur > wanted.rlim_max)
-        return -EINVAL;
-    if (wanted.rlim_max > limits[resource].rlim_max)
-        return -EPERM;
-    limits[resource] = wanted;
-    return 0;
+    return new ? limit_set(resource, &wanted) : 0;
 }
 
 long sys_getrlimit(int resource, struct rlimit *out) {
