@@ -18,7 +18,7 @@
 
 #define BIOS_AREA 0xe0000UL
 #define BIOS_AREA_END 0x100000UL
-#define LARGEST_TABLE (1U << 20)
+#define LARGEST_TABLE (1U << 18)
 
 struct root_pointer {
     char signature[8]; // "RSD PTR "
@@ -146,6 +146,6 @@ void acpi_power_off(void) {
     outw(fadt.pm1a_control, PM1_SLEEP | type << 10);
     if (fadt.pm1b_control)
         outw(fadt.pm1b_control, PM1_SLEEP | type << 10);
-    for (int i = 0; i < 1000000; i++) // it takes effect soon, not at once
+    for (int i = 0; i < 200000; i++) // it takes effect soon, not at once
         __asm__ volatile("pause");
 }

@@ -27,9 +27,11 @@ struct search {
 // Numbers follow from the order of registration.
 static void number_step(struct block_device *device, void *argument) {
     struct search *search = argument;
+    if (search->found != NULL)
+        return;
     if (search->device == device || search->index == search->number)
         search->found = device;
-    if (search->found == NULL)
+    else
         search->index++;
 }
 
@@ -96,6 +98,11 @@ static long block_file_write(struct file *file, const void *buffer, size_t size,
     return transfer(file, (void *)buffer, size, position, true);
 }
 
+int block_file_flush(struct vnode *vnode) {
+    struct block_device *device = block_of(vnode->device);
+    return device ? block_transfer(device, BLOCK_FLUSH, 0, NULL, 0) : -ENXIO;
+}
+
 static long block_file_ioctl(struct file *file, unsigned command, u64 argument) {
     struct block_device *device = block_of(file->vnode->device);
     if (device == NULL)
@@ -110,7 +117,7 @@ static long block_file_ioctl(struct file *file, unsigned command, u64 argument) 
     case BLKROGET:
         return user_write((void *)argument, &small, sizeof(small));
     case BLKFLSBUF:
-        return 0;
+        return block_file_flush(file->vnode);
     default:
         return -ENOTTY;
     }

@@ -1,5 +1,5 @@
-// fcntl, ioctl, flock and the calls that make sure of what is on disk (nothing to do here: what
-// can be written is in memory).
+// fcntl, ioctl, flock and the calls that make sure of what is on disk (something to do only for
+// disks opened as files: whatever else can be written is in memory).
 
 #include "vnode.h"
 
@@ -161,6 +161,8 @@ long sys_fsync(int descriptor) {
     if (file == NULL)
         return -EBADF;
     long status = file->flags & O_PATH ? -EBADF : file->operations->stream ? -EINVAL : 0;
+    if (status == 0 && vnode_is(file->vnode, S_IFBLK))
+        status = block_file_flush(file->vnode);
     file_put(file);
     return status;
 }

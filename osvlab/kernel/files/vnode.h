@@ -248,6 +248,7 @@ extern const size_t device_count;
 const struct device *device_find(u64 number);
 extern const struct file_operations tty_operations, block_operations, fifo_operations;
 struct block_device *block_of(u64 number);
+int block_file_flush(struct vnode *vnode); // returns when all that was written is durable
 u64 block_number(const struct block_device *device);
 void tty_start(void);
 void random_bytes(void *out, size_t size);
