@@ -86,6 +86,11 @@ class Lab:
         )
         return content
 
+    def errors(self) -> list[str]:
+        """Return what went wrong in cells."""
+        outputs = [output for cell in self.saved()["cells"] for output in cell.get("outputs", [])]
+        return [output["evalue"] for output in outputs if output["output_type"] == "error"]
+
     def save(self) -> None:
         """Save the notebook to its file."""
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
