@@ -44,7 +44,7 @@ format: setup-dev
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 	git ls-files -z '*.c' '*.h' | xargs -0r $(BIN)/clang-format -i
-	git ls-files -z 'notebooks/*.ipynb' | xargs -0r $(BIN)/nbstripout
+	$(BIN)/python notebooks/src/build.py
 
 clean:
 	$(MAKE) --no-print-directory -C osvlab/kernel clean

@@ -48,7 +48,7 @@ def as_html(image: Image) -> str:
     """Return the same facts as HTML: a picture and a table, without scripts."""
     rows = "".join(
         f'<tr><th scope="row">{escape(region.name)}</th><td>{region.offset:#x}</td>'
-        f"<td>{format_size(region.size)}</td><td>{escape(region.about)}</td></tr>"
+        f'<td>{format_size(region.size)}</td><td style="text-align:left">{escape(region.about)}</td></tr>'
         for region in image.layout
     )
     runs = f"runs <code>{escape(_printable(image.command))}</code>" if image.command else "runs nothing"
@@ -58,7 +58,7 @@ def as_html(image: Image) -> str:
         f"<table><caption>{escape(_printable(image.path.name))}: {format_size(image.size)}, "
         f"{format_size(image.allocated)} on disk; {runs}</caption>"
         '<thead><tr><th scope="col">region</th><th scope="col">starts at byte</th><th scope="col">size</th>'
-        f'<th scope="col">what</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<th scope="col" style="text-align:left">what</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
