@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.vm.qemu import die_with_python, find_qemu
 
-__all__ = ["bare_kernel", "command", "seconds_to_end", "seconds_to_line"]
+__all__ = ["MICROVM", "bare_kernel", "command", "seconds_to_end", "seconds_to_line", "until_line"]
 
-MICROVM = "microvm,x-option-roms=off,acpi=off,pit=on,pic=off,rtc=on,auto-kernel-cmdline=on"
 TIMEOUT = 120.0
+MICROVM = "microvm,x-option-roms=off,acpi=off,pit=on,pic=off,rtc=on,auto-kernel-cmdline=on"
 
 
 def command(kernel: Path, *options: str, board: str = MICROVM, memory: str = "64M") -> list[str]:
@@ -37,20 +38,39 @@ def seconds_to_end(words: list[str]) -> float:
 
 def seconds_to_line(words: list[str], line: bytes) -> float:
     """Run a command until it prints a line that contains `line`; return how long that took, and end it."""
+    return until_line(words, line)[1]
+
+
+def until_line(words: list[str], line: bytes) -> tuple[bytes, float]:
+    """Run a command until it prints a line that contains `line`, and end it.
+
+    Returns
+    -------
+    tuple of bytes and float
+        All that it printed up to there, and the seconds that took.
+
+    Raises
+    ------
+    OsvlabError
+        It never printed that, or not within `TIMEOUT` seconds.
+    """
     began = time.perf_counter()
+    said = b""
     with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout is not None
-        said = b""
+        deadline = threading.Timer(TIMEOUT, process.kill)
+        deadline.start()
         try:
             for text in process.stdout:
-                if line in text:
-                    return time.perf_counter() - began
                 said += text
+                if line in text:
+                    return said, time.perf_counter() - began
         finally:
+            deadline.cancel()
             process.kill()
-    raise OsvlabError(f"{line!r} was never printed; the end of what was: {said[-500:]!r}")
+    raise OsvlabError(f"{line!r} was not printed; the end of what was: {said[-500:]!r}")
 
 
 def bare_kernel(path: Path) -> Path:
