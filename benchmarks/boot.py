@@ -14,6 +14,7 @@ from osvlab.demo import compile_example
 from osvlab.errors import OsvlabError
 from osvlab.image.image import Image
 from osvlab.vm.outcome import Exited
+from osvlab.vm.qemu import QemuError
 
 
 def hello_image(folder: Path) -> Image:
@@ -77,8 +78,11 @@ def smallest_memory() -> Iterator[tuple[str, str, Bound, Measured]]:
         image = hello_image(Path(name))
 
         def runs(mebibytes: int) -> bool:
-            with osvlab.run(image, memory=f"{mebibytes}M", timeout=30) as vm:
-                return vm.wait() == Exited(0)
+            try:
+                with osvlab.run(image, memory=f"{mebibytes}M", timeout=30) as vm:
+                    return vm.wait() == Exited(0)
+            except QemuError:  # it does not even load the kernel
+                return False
 
         too_little, enough = 1, 64
         if not runs(enough):

@@ -37,26 +37,33 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table, once it was measured."""
+    """One line of the table, once it was measured; without a bound it is only there to be known."""
 
     name: str
     unit: str
-    bound: Bound
+    bound: Bound | None
     measured: Measured | None
     trouble: str | None = None
 
     @property
     def verdict(self) -> str:
         """How the value stands to its bounds."""
-        return "not measured" if self.measured is None else self.bound.verdict(self.measured.value)
+        if self.measured is None:
+            return "not measured"
+        return "for information" if self.bound is None else self.bound.verdict(self.measured.value)
+
+    @property
+    def good(self) -> bool:
+        """Whether it was measured and falls short of nothing."""
+        return self.verdict not in ("not measured", "SHORT")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON can hold it."""
         return {
             "name": self.name,
             "unit": self.unit,
-            "at_least": self.bound.at_least,
-            "aim": self.bound.aim,
+            "at_least": None if self.bound is None else self.bound.at_least,
+            "aim": None if self.bound is None else self.bound.aim,
             "value": None if self.measured is None else self.measured.value,
             "verdict": self.verdict,
             "raw": {} if self.measured is None else self.measured.raw,
@@ -64,7 +71,7 @@ class Row:
         }
 
 
-Measure = Callable[[], Iterator[tuple[str, str, Bound, Measured]]]
+Measure = Callable[[], Iterator[tuple[str, str, Bound | None, Measured]]]
 registered: dict[str, Measure] = {}
 
 

@@ -7,20 +7,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Bound, Measured, measures, median_seconds
 from osvlab.demo import compile_example
+from osvlab.errors import OsvlabError
 
 FILES, BYTES = 10_000, 200_000_000
 
-# A Python of its own, so that the peak is the build's; ru_maxrss is in KiB on Linux.
+# A Python of its own, so that the peak is the build's. VmHWM is of this program alone, where ru_maxrss
+# would also count what the process was before it became one.
 BUILD = """
-import resource, sys, time, osvlab
+import re, sys, time, osvlab
 began = time.perf_counter()
 osvlab.build(sys.argv[1], command="/hello", output=sys.argv[2])
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+taken = time.perf_counter() - began
+print(taken, int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024)
 """
 
 
@@ -36,35 +40,52 @@ def make_tree(folder: Path) -> Path:
     return folder
 
 
+def compare(folder: Path, times: int) -> tuple[float, float, int]:
+    """Build an image of a big tree and copy the tree, in turns, in one folder, neither with fsync.
+
+    Returns
+    -------
+    tuple of float, float and int
+        Seconds of the build, seconds of ``cp -a``, and the build's peak memory in bytes.
+    """
+    tree, image, copy = make_tree(folder / "tree"), folder / "big.img", folder / "copy"
+    peaks: list[int] = []
+
+    def build() -> float:
+        image.unlink(missing_ok=True)
+        words = [sys.executable, "-c", BUILD, str(tree), str(image)]
+        seconds, peak = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        peaks.append(int(peak))
+        return float(seconds)
+
+    def duplicate() -> float:
+        shutil.rmtree(copy, ignore_errors=True)
+        began = time.perf_counter()
+        subprocess.run(["cp", "-a", str(tree), str(copy)], check=True)
+        return time.perf_counter() - began
+
+    built, copied = median_seconds(build, duplicate, times=times)
+    return built, copied, max(peaks)
+
+
 @measures("images")
 def images() -> Iterator[tuple[str, str, Bound, Measured]]:
-    """Compare a build with `cp -a` of the same tree, both into the same folder, all of it in memory.
+    """Compare a build with `cp -a` of the same tree, in memory and on disk.
 
-    On a disk its journal would decide: there `cp -a` takes up to ten times as long.
+    In memory nothing but the work counts. On a disk its journal decides: there `cp -a` can take ten
+    times as long.
     """
-    peaks: list[int] = []
-    shared = Path("/dev/shm")
-    roomy = shared.is_dir() and shutil.disk_usage(shared).free > 4 * BYTES
-    with tempfile.TemporaryDirectory(dir=shared if roomy else None) as name:
-        tree, image, copy = make_tree(Path(name, "tree")), Path(name, "big.img"), Path(name, "copy")
-
-        def build() -> float:
-            image.unlink(missing_ok=True)
-            said = subprocess.run(
-                [sys.executable, "-c", BUILD, str(tree), str(image)],
-                capture_output=True, text=True, check=True,
-            ).stdout.split()  # fmt: skip
-            peaks.append(int(said[1]))
-            return float(said[0])
-
-        def duplicate() -> float:
-            shutil.rmtree(copy, ignore_errors=True)
-            (seconds,) = median_seconds(
-                lambda: subprocess.run(["cp", "-a", str(tree), str(copy)], check=True), times=1
-            )
-            return seconds
-
-        built, copied = median_seconds(build, duplicate, times=5)
-    raw = {"in memory": roomy, "build, seconds": built, "cp -a, seconds": copied}
-    yield "ROFS image from 10,000 files, 200 MB / cp -a", "x", Bound(1.5, 1.1), Measured(built / copied, raw)
+    peaks = []
+    for place, folder, times in (("in memory", Path("/dev/shm"), 7), ("on disk", Path("/var/tmp"), 5)):
+        # Room for the tree, its copy, and an image that is replaced only when the new one is whole.
+        if not folder.is_dir() or shutil.disk_usage(folder).free < 4 * BYTES:
+            continue
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            built, copied, peak = compare(Path(name), times)
+        peaks.append(peak)
+        raw = {"build, seconds": built, "cp -a, seconds": copied}
+        title = f"ROFS image from 10,000 files, 200 MB, {place} / cp -a"
+        yield title, "x", Bound(1.5, 1.1), Measured(built / copied, raw)
+    if not peaks:
+        raise OsvlabError("no room for a tree of 200 MB in /dev/shm or in /var/tmp")
     yield "peak memory of that build", "MB", Bound(150, 80), Measured(max(peaks) / 1e6)

@@ -14,16 +14,13 @@ MIB = 1 << 20
 
 
 @measures("sizes")
-def sizes() -> Iterator[tuple[str, str, Bound, Measured]]:
+def sizes() -> Iterator[tuple[str, str, Bound | None, Measured]]:
     """Weigh the kernel that boots, and the blocks that an image with hello takes on disk."""
     kernel = osvlab.Kernel.lab()
     yield "lab kernel, stripped", "MiB", Bound(1.0, 0.6), Measured(kernel.size / MIB)
     with tempfile.TemporaryDirectory() as name:
         status = hello_image(Path(name)).path.stat()
-    raw = {"bytes on disk": status.st_blocks * 512, "length": status.st_size}
-    yield (
-        "image with hello on ROFS, on disk",
-        "MiB",
-        Bound(1.5, 0.8),
-        Measured(status.st_blocks * 512 / MIB, raw),
-    )
+    allocated = status.st_blocks * 512
+    yield "image with hello on ROFS, on disk", "MiB", Bound(1.5, 0.8), Measured(allocated / MIB)
+    # OSv's layout puts the file system on a boundary of 2 MiB; what lies before it is mostly a hole.
+    yield "its length, holes included", "MiB", None, Measured(status.st_size / MIB)
