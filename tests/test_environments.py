@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-CONDA_NAMES = {"qemu-qmp": "python-qemu-qmp"}
+CONDA_NAMES: dict[str, str] = {}
 # What README may tell a person to install before the first `make`, and what only libvirt users want.
 BEFORE_MAKE = {"git", "make"}
 LIBVIRT = {"libvirt-dev", "libvirt-daemon", "pkg-config"}

@@ -18,6 +18,7 @@ from osvlab.events import Event, listening
 from osvlab.vm.console import ConsoleEndedError, ConsoleTimeoutError
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineError, MachineKind
 from osvlab.vm.outcome import Crashed, Exited, Lost, TimedOut
+from osvlab.vm.owner import owner
 from osvlab.vm.qemu import QemuError, QemuMissingError
 from osvlab.vm.qmp import MonitorError
 from osvlab.vm.session import VmEnded, VmStarted
@@ -415,3 +416,15 @@ def test_starting_costs_little_more_than_qemu_itself(boot: Boot) -> None:
         spent.append(time.monotonic() - began)
         vm.stop()
     assert min(spent) < 1.0  # 0.03 on an idle machine; this is a guard against seconds, not a benchmark
+
+
+def test_a_qemu_that_stays_when_its_guest_has_gone(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    # QEMU 7.2 now and then waits for itself in its own clean-up; a stopped process stands for it.
+    monkeypatch.setattr("osvlab.vm.session.POWER_OFF_GRACE", 0.2)
+    vm = boot(Guest().say("up\r\n").echo_line().triple_fault())
+    vm.wait_for("up\n")
+    session = vm._session
+    os.kill(vm.pid, signal.SIGSTOP)
+    owner().loop.call_soon_threadsafe(session._shutting_down)
+    assert isinstance(vm.wait(20), Lost)
+    assert gone(vm.pid)
