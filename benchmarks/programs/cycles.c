@@ -114,10 +114,17 @@ static void libc_getppid(int times) {
         total += (size_t)getppid();
 }
 
+// A program has blocks of several sizes at a time, and frees what it took a while ago.
 static void libc_malloc(int times) {
+    static void *blocks[32];
     for (int i = 0; i < times; i++) {
-        void *volatile block = malloc(64);
-        free(block);
+        void **oldest = &blocks[i % 32];
+        free(*oldest);
+        *oldest = malloc((size_t)(16 + i * 40 % 512));
+    }
+    for (int i = 0; i < 32; i++) {
+        free(blocks[i]);
+        blocks[i] = NULL;
     }
 }
 
