@@ -27,7 +27,6 @@ struct process {
     bool exiting;
     bool dead;                  // all threads are gone; wait4 can collect it
     struct wait_queue children; // wait4 sleeps here
-    bool executed;              // a vfork child that no longer needs its parent's stack
     u64 brk_start, brk_end;
 };
 

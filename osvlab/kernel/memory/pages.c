@@ -13,6 +13,7 @@
 #include "lock.h"
 #include "memory.h"
 #include "print.h"
+#include "scheduler.h"
 
 #define ORDERS 12
 #define PAGE_FREE 1 // flags: first frame of a free block
@@ -77,10 +78,10 @@ static struct page *allocate(unsigned order) {
     struct page *page = take_block(order);
     spin_unlock(&pages_lock, flags);
 
-    // Clean file pages are as good as free ones; let the page cache give some back, but not
+    // Clean file pages and cached stacks are as good as free; let them be given back, but not
     // to somebody who holds locks (interrupts off) and could not wait for the cache's.
     for (int tries = 0; !page && tries < 8 && (read_flags() & RFLAGS_INTERRUPT); tries++) {
-        if (!cache_reclaim(MAX(64UL, 1UL << order)))
+        if (!cache_reclaim(MAX(64UL, 1UL << order)) && !stacks_reclaim())
             break;
         flags = spin_lock(&pages_lock);
         page = take_block(order);

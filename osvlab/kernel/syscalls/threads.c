@@ -84,11 +84,8 @@ long sys_clone(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, u64 tls) {
     if (flags & CLONE_CHILD_SETTID)
         user_write(child_tid, &id, sizeof(id));
     thread_launch(t, return_to_application, t->frame);
-    if (flags & CLONE_VFORK) { // the maker waits until the child is done with its stack
-        int status;
-        (void)status;
-        WAIT_FOR(&me->children, process->dead || process->executed, NEVER, false);
-    }
+    if (flags & CLONE_VFORK) // the maker waits until the child is done with its stack
+        WAIT_FOR(&me->children, process->dead, NEVER, false);
     return id;
 }
 
