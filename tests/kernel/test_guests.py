@@ -103,6 +103,15 @@ def test_the_clock_keeps_time_with_the_host(image: Image) -> None:
     assert realtime[-1] - realtime[0] == pytest.approx(ticks[-1] - ticks[0], abs=2_000_000)
 
 
+def test_every_program_sees_the_wall_clock_as_it_was_set_last(image: Image) -> None:
+    with osvlab.run(image, command="/clocks set; /clocks wall; /busybox date +%s", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        seconds = [int(n) // 10**9 for n in re.findall(r"wall (\d+)", vm.console.text)]
+        seconds += [int(n) for n in re.findall(r"^(\d+)\s*$", vm.console.text, re.MULTILINE)]
+    assert len(seconds) == 3
+    assert all(1_000_000_000 <= n < 1_000_000_060 for n in seconds), seconds
+
+
 def test_commands_run_one_after_the_other_and_the_last_one_decides(image: Image) -> None:
     command = '/busybox false; /busybox echo between; /busybox sh -c "exit 7"'
     with osvlab.run(image, command=command, timeout=60) as vm:

@@ -5,13 +5,16 @@
 // which counts at 1.193182 MHz, is started when the kernel is entered and read again when the
 // boot has got far enough, so that measuring costs (nearly) no waiting.
 //
-// Invariant: clock_monotonic never goes back; before clock_init it returns 0.
+// Invariant: clock_monotonic never goes back; before clock_init it returns 0. libc computes the
+// same from `clock_data` (runtime/clock.c), which says what is known here and nothing else.
 
 #include "arch.h"
 #include "clock.h"
 
 #include "interrupt.h"
+#include "memory.h"
 #include "print.h"
+#include "runtime.h"
 
 #define PIT_HZ 1193182UL
 #define PIT_CHANNEL2 0x42
@@ -25,6 +28,7 @@ u64 boot_tsc;
 static u64 multiplier; // ns = tsc * multiplier >> 32
 static u64 realtime_offset;
 static bool pit_works;
+const struct clock_data clock_data = {0};
 
 static u16 pit_read(void) {
     outb(PIT_COMMAND, 0x80); // latch channel 2
@@ -147,6 +151,18 @@ void clock_note_apic_start(void) {
     apic_started_tsc = read_tsc();
 }
 
+// Constants are writable only where all of RAM is: in the linear map. A reader finds the old or
+// the new offset, as it is one word; the other two are written again as they are.
+static void publish(void) {
+    u64 physical;
+
+    page_mapped((u64)&clock_data, &physical, NULL);
+    u64 offset = (u64)&clock_data & (PAGE_SIZE - 1);
+    struct clock_data *data = PHYSICAL_TO_VIRTUAL(physical + offset);
+    *(volatile struct clock_data *)data =
+        (struct clock_data){boot_tsc, multiplier, realtime_offset};
+}
+
 void clock_init(void) {
     u64 khz = hypervisor_tsc_khz();
     u64 hz = khz ? khz * 1000 : 0;
@@ -160,6 +176,7 @@ void clock_init(void) {
     multiplier = (SECOND << 32) / hz;
     apic_timer_calibrate(tsc_to_ns(read_tsc() - apic_started_tsc));
     realtime_offset = rtc_seconds() * SECOND - clock_monotonic();
+    publish();
     debug("clock: time-stamp counter at %lu kHz (%s)\n", hz / 1000, khz ? "hypervisor" : "8254");
 }
 
@@ -177,4 +194,5 @@ u64 clock_realtime(void) {
 
 void clock_set_realtime(u64 nanoseconds) {
     realtime_offset = nanoseconds - clock_monotonic();
+    publish();
 }

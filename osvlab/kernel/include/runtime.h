@@ -20,6 +20,15 @@ struct symbol {
 };
 bool runtime_symbolize(u64 address, struct symbol *out);
 
+// Core -> runtime: how the time-stamp counter becomes time. It lies among the constants, which the
+// instances of libc share with the kernel; all 0 where there is no core to write it.
+struct clock_data {
+    u64 start;           // what the counter showed when monotonic time began
+    u64 multiplier;      // nanoseconds = ticks * multiplier >> 32
+    u64 realtime_offset; // nanoseconds from monotonic time to wall-clock time
+};
+extern const struct clock_data clock_data;
+
 // Runtime -> core, beyond Linux's system calls. 0 or -errno.
 int core_mount_root(const char *type, bool pivot); // "rofs", "ramfs", "zfs"...; NULL = discover
 int core_mount(const char *type, const char *device, const char *path);

@@ -12,6 +12,8 @@
 #include "image.h"
 #include "runtime.h"
 
+const struct clock_data clock_data = {0};
+
 _Noreturn void host_main(long *stack);
 
 int core_mount_root(const char *type, bool pivot) {
