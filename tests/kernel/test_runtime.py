@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -99,6 +100,27 @@ def test_order_of_life(runtime: Runtime) -> None:
         "library b ends",
         f"program {program} returned 3",
     ]
+
+
+HEAP_FLAGS = ("-pthread", "-fno-builtin")
+
+
+def test_the_heap_under_threads(runtime: Runtime) -> None:
+    program = runtime.compile("heap.c", *HEAP_FLAGS)
+    assert subprocess.run([program], capture_output=True, timeout=60, check=False).stdout == b"ok\n"
+    ended = runtime.run(str(program))
+    assert (ended.output, ended.errors, ended.status) == ("ok\n", "", 0)
+
+
+@pytest.mark.parametrize("size", ["small", "middle", "large"])
+@pytest.mark.parametrize("rule", ["twice", "elsewhere", "inside", "wild", "realloc-twice", "realloc-inside"])
+def test_what_breaks_the_rules_of_the_heap_is_found_out(runtime: Runtime, rule: str, size: str) -> None:
+    program = runtime.compile("heap.c", *HEAP_FLAGS)
+    ended = runtime.run(f"{program} {rule}-{size}")
+    assert "survived" not in ended.output
+    assert ended.status == 128 + signal.SIGABRT
+    invalid = "inside" in rule or "wild" in rule or size == "large"
+    assert ("invalid pointer" if invalid else "double free detected") in ended.errors
 
 
 def test_own_malloc(runtime: Runtime) -> None:

@@ -32,6 +32,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     maker.library("ifunc_library.c", "-Wno-attributes")
     maker.compile("ifunc.c", *here, "-lifunc_library", "-Wl,-z,pack-relative-relocs")
     maker.compile("own_malloc.c", "-fno-builtin")
+    maker.compile("heap.c", "-pthread", "-fno-builtin")
     maker.compile("glibc.c", "-pthread", "-rdynamic", "-fno-omit-frame-pointer")
     maker.compile("leave.c", "-pthread")
     maker.compile("die.c")
@@ -62,7 +63,7 @@ def test_basics(image: Image, name: str) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", ["tls", "ifunc", "own_malloc", "glibc"])
+@pytest.mark.parametrize("name", ["tls", "ifunc", "own_malloc", "heap", "glibc"])
 def test_programs(image: Image, name: str) -> None:
     lines, outcome = run(image, f"/{name}")
     assert (lines[-1], outcome) == ("ok", osvlab.Exited(0))

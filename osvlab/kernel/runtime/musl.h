@@ -43,6 +43,8 @@ struct musl_thread {
     size_t stack_size, guard_size;
 };
 
+#define CONTROL_BLOCK_MAX 256 // sizeof(struct pthread) is 200
+
 HIDDEN int __init_tp(void *thread);
 HIDDEN void *__copy_tls(unsigned char *memory);
 HIDDEN void __init_libc(char **envp, char *program);
@@ -61,6 +63,8 @@ HIDDEN void __dl_seterr(const char *format, ...);
 HIDDEN int __dl_invalid_handle(void *handle);
 HIDDEN ptrdiff_t __tlsdesc_static(void);
 HIDDEN ptrdiff_t __tlsdesc_dynamic(void);
+HIDDEN void __lock(volatile int *lock); // does nothing as long as there is one thread
+HIDDEN void __unlock(volatile int *lock);
 extern HIDDEN int __malloc_replaced, __aligned_alloc_replaced;
 
 // The allocator under malloc's public name. The linker uses it so that it never calls a

@@ -4,14 +4,16 @@
 // every thread's pointer. A module that arrives by dlopen does so too if it insists
 // (DF_STATIC_TLS) and fits into the room kept for such; otherwise the threads that exist get
 // separate blocks, found through their dtv, and only later threads get it in their own block.
-// musl's __copy_tls lays out new threads from the list and the sizes kept here.
+// __copy_tls lays out new threads from the list and the sizes kept here: dtv, modules, control
+// block, and above that what malloc keeps for the thread.
 
 #include <string.h>
 
+#include "../heap/heap.h"
 #include "linker.h"
 
-#define STATIC_SURPLUS 1664   // as glibc keeps for libraries that are opened late
-#define CONTROL_BLOCK_MAX 512 // at least sizeof(struct pthread) of any musl
+#define STATIC_SURPLUS 1664 // as glibc keeps for libraries that are opened late
+#define CONTROL_SIZE (CONTROL_BLOCK_MAX + sizeof(struct thread_cache))
 
 struct musl_thread *tls_first_thread;
 
@@ -27,7 +29,7 @@ static void update_sizes(void) {
     size_t below = running ? dynamic_end : static_limit;
     __libc.tls_align = MAX(__libc.tls_align, static_align);
     size_t size =
-        (1 + __libc.tls_count) * sizeof(void *) + below + CONTROL_BLOCK_MAX + 2 * __libc.tls_align;
+        (1 + __libc.tls_count) * sizeof(void *) + below + CONTROL_SIZE + 2 * __libc.tls_align;
     __libc.tls_size = ALIGN_UP(size, __libc.tls_align);
 }
 
@@ -36,6 +38,21 @@ void tls_boot(void) {
     __libc.tls_size = sizeof(early_block);
     __init_tp(__copy_tls((unsigned char *)early_block));
     update_sizes();
+}
+
+// musl calls this for every new thread, with zeroed memory of the size kept here.
+void *__copy_tls(unsigned char *memory) {
+    uintptr_t *dtv = (uintptr_t *)memory;
+    u64 top = ALIGN_DOWN((u64)memory + __libc.tls_size - CONTROL_SIZE, __libc.tls_align);
+    struct musl_thread *thread = (struct musl_thread *)top;
+    size_t count = 0;
+    for (const struct tls_module *tls = __libc.tls_head; tls; tls = tls->next) {
+        dtv[++count] = top - tls->offset;
+        memcpy((void *)(top - tls->offset), tls->image, tls->length);
+    }
+    dtv[0] = count;
+    thread->dtv = dtv;
+    return thread;
 }
 
 // musl calls this while it starts; tls_boot has already been.
@@ -106,6 +123,7 @@ bool tls_install_first(void) {
     uintptr_t canary = musl_self()->canary;
     tls_first_thread = __copy_tls(memory);
     tls_first_thread->canary = canary;
+    *(struct thread_cache *)((char *)tls_first_thread + CONTROL_BLOCK_MAX) = *thread_cache();
     return __init_tp(tls_first_thread) >= 0;
 }
 
