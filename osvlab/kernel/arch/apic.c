@@ -79,14 +79,12 @@ void apic_timer_calibrate(u64 elapsed_ns) {
     cpu()->timer_armed = NEVER;
 }
 
+// Writing to the device costs more than an interrupt now and then that comes early, finds nothing
+// due and sets the timer again: so threads that take turns do not set it at each turn.
 void apic_timer_set(u64 deadline) {
-    if (deadline == cpu()->timer_armed)
+    if (deadline >= cpu()->timer_armed)
         return;
     cpu()->timer_armed = deadline;
-    if (deadline == NEVER) {
-        local_write(APIC_TIMER_INITIAL, 0);
-        return;
-    }
     u64 now = clock_monotonic();
     u64 us_shifted = deadline > now ? (deadline - now + 999) / 1000 : 1;
     // Far deadlines are reached in several steps of at most a second.
