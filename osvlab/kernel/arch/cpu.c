@@ -79,11 +79,11 @@ static void load_gdt(void) {
 }
 
 // System calls come from ring 0 and stay there: CS and SS do not change, and the handler
-// returns with a jump instead of SYSRET. FMASK switches interrupts off until it has a stack.
+// returns with a jump instead of SYSRET. Interrupts stay on: they have stacks of their own.
 static void enable_syscall(void) {
     write_msr(MSR_STAR, (u64)CODE_SELECTOR << 32);
     write_msr(MSR_LSTAR, (u64)syscall_entry);
-    write_msr(MSR_FMASK, RFLAGS_INTERRUPT | 0x500 /* TF, DF */);
+    write_msr(MSR_FMASK, 0x500); // TF, DF
 }
 
 static void enable_features(void) {

@@ -85,8 +85,9 @@ interrupt_common:
     addq $16, %rsp
     iretq
 
-// SYSCALL has put the return address in RCX and the flags in R11, and left RSP alone.
-    .globl syscall_entry
+// SYSCALL has put the return address in RCX and the flags in R11, and left RSP alone. Interrupts
+// are on, but the thread keeps the processor, whose %gs:16 is used, up to syscall_entry_end.
+    .globl syscall_entry, syscall_entry_end
     .type syscall_entry, @function
 syscall_entry:
     movq %rsp, %gs:16
@@ -94,13 +95,13 @@ syscall_entry:
     subq $8, %rsp       // cr2
     pushq $0x10         // ss
     pushq %gs:16        // rsp
+syscall_entry_end:
     pushq %r11          // rflags
     pushq $0x08         // cs
     pushq %rcx          // rip
     pushq %rax          // error code: the call's number, for restarting it
     pushq $256          // vector: a system call
     SAVE
-    sti
     movq %rsp, %rdi
     xorl %ebp, %ebp
     call syscall_dispatch

@@ -156,7 +156,7 @@ u64 tsc_to_ns(u64 tsc_delta);
 extern u64 boot_tsc;
 
 // arch/entry.S
-void syscall_entry(void);
+extern char syscall_entry[], syscall_entry_end[]; // in between, the thread may not change
 extern const u64 exception_entries[256];
 
 #define KERNEL_STACKS_BASE 0x600000000000UL

@@ -215,8 +215,11 @@ void scheduler_tick_soon(void) {
 // The end of every interrupt: the one place where a thread loses the processor unasked.
 void scheduler_interrupt_exit(struct registers *r) {
     struct cpu *c = cpu();
+    bool entering = r->rip > (u64)syscall_entry && r->rip < (u64)syscall_entry_end;
 
-    if (c->reschedule && (r->rflags & RFLAGS_INTERRUPT) && c->thread != c->idle) {
+    if (c->reschedule && entering) {
+        scheduler_tick_soon();
+    } else if (c->reschedule && (r->rflags & RFLAGS_INTERRUPT) && c->thread != c->idle) {
         spin_lock(&scheduler_lock);
         enqueue(c->thread);
         switch_thread();

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -177,8 +178,56 @@ static void many_at_once(void) {
         CHECK(pthread_join(t[i], NULL) == 0);
 }
 
+// A system call changes no register but RAX, RCX and R11, also when another thread has its turn
+// on the way in or out.
+static void *keep_registers(void *seed) {
+    enum { CARRY_ZERO_SIGN_OVERFLOW = 0x8c1, ALWAYS = 0x202 };
+    struct timespec start, now;
+    unsigned long x = (unsigned long)seed;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        for (int i = 0; i < 1000; i++) {
+            x = x * 6364136223846793005UL + 1442695040888963407UL;
+            unsigned long result, old = (x >> 40 & CARRY_ZERO_SIGN_OVERFLOW) | ALWAYS, flags = old;
+            unsigned long rbx = x, rdx = ~x;
+            register unsigned long rsi __asm__("rsi") = x + 1, rdi __asm__("rdi") = x + 2;
+            register unsigned long r8 __asm__("r8") = x + 3, r9 __asm__("r9") = x + 4;
+            register unsigned long r10 __asm__("r10") = x + 5, r12 __asm__("r12") = x + 6;
+            __asm__ volatile("lea -128(%%rsp), %%rsp\n"
+                             "push %[flags]\n"
+                             "popf\n"
+                             "syscall\n"
+                             "pushf\n"
+                             "pop %[flags]\n"
+                             "lea 128(%%rsp), %%rsp"
+                             : [flags] "+r"(flags), "=a"(result), "+b"(rbx), "+d"(rdx), "+r"(rsi),
+                               "+r"(rdi), "+r"(r8), "+r"(r9), "+r"(r10), "+r"(r12)
+                             : "1"(SYS_getppid)
+                             : "rcx", "r11", "memory");
+            unsigned long wrong = (rbx ^ x) | (rdx ^ ~x) | (rsi - x - 1) | (rdi - x - 2) |
+                                  (r8 - x - 3) | (r9 - x - 4) | (r10 - x - 5) | (r12 - x - 6);
+            CHECK(!wrong);
+            CHECK((flags & (CARRY_ZERO_SIGN_OVERFLOW | ALWAYS)) == old);
+            CHECK((long)result >= 0);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (now.tv_sec * 1000 + now.tv_nsec / 1000000 <
+             start.tv_sec * 1000 + start.tv_nsec / 1000000 + 300);
+    return NULL;
+}
+
+static void registers(void) {
+    pthread_t t[4];
+
+    for (long i = 0; i < 4; i++)
+        CHECK(pthread_create(&t[i], NULL, keep_registers, (void *)(i + 1)) == 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+}
+
 int main(void) {
     counting();
+    registers();
     preemption();
     conditions();
     locals();
