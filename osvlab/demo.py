@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ def compile_example(name: str, output: Path) -> Path:
     except FileNotFoundError:
         raise OsvlabError("no gcc on PATH", hint="sudo apt-get install gcc libc6-dev") from None
     if made.returncode != 0:
-        raise OsvlabError(f"{' '.join(command)} failed:\n{made.stderr.strip()}")
+        raise OsvlabError(
+            f"{shlex.join(command)} failed:\n{made.stderr.strip()}",
+            hint="Does gcc work? See osvlab doctor.",
+        )
     return output
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "KernelKind",
     "KernelNotFoundError",
     "dynamic_symbols",
+    "loaded_end",
     "recognise",
 ]
 
@@ -52,9 +53,12 @@ class Boot(StrEnum):
 
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_NOTE, _PVH_ENTRY = 4, 18
+_PT_LOAD, _PT_NOTE, _PVH_ENTRY = 1, 4, 18
 KERNEL_AT = 128 * 512
 _OSV_LINKED_AT = 0x40200000
+
+GIVE = "Give the lab kernel, or OSv's loader-stripped.elf or loader.img."
+AGAIN = "Build it again, or copy it again from where it came."
 
 
 def recognise(path: Path, file: BinaryIO) -> tuple[KernelKind, Boot, str | None]:
@@ -77,31 +81,31 @@ def recognise(path: Path, file: BinaryIO) -> tuple[KernelKind, Boot, str | None]
         )
     raise KernelError(
         f"{path} is no kernel: neither an ELF file nor a bootable disk",
-        hint="Give the lab kernel, or OSv's loader-stripped.elf or loader.img.",
+        hint=GIVE,
     )
 
 
 def _recognise_elf(path: Path, file: BinaryIO, head: bytes) -> tuple[KernelKind, Boot, str | None]:
     if len(head) < _ELF_HEADER.size or head[4] != 2 or head[5] != 1:
-        raise KernelError(f"{path} is no kernel for x86_64: not a 64-bit little-endian ELF file")
+        raise KernelError(f"{path} is no kernel for x86_64: not a 64-bit little-endian ELF file", GIVE)
     fields = _ELF_HEADER.unpack_from(head)
     machine, table, entry_size, count = fields[2], fields[5], fields[9], fields[10]
     if machine != 62:
-        raise KernelError(f"{path} is a kernel for another architecture (ELF machine {machine})")
+        raise KernelError(f"{path} is a kernel for another architecture (ELF machine {machine})", GIVE)
     if entry_size != _PROGRAM_HEADER.size or not 0 < count <= 256:
-        raise KernelError(f"{path} is no kernel: its ELF program headers are damaged")
+        raise KernelError(f"{path} is no kernel: its ELF program headers are damaged", AGAIN)
     size = os.fstat(file.fileno()).st_size
     if table > size:
-        raise KernelError(f"{path} is truncated: its ELF program headers lie behind its end")
+        raise KernelError(f"{path} is truncated: its ELF program headers lie behind its end", AGAIN)
     file.seek(table)
     raw = file.read(count * entry_size)
     if len(raw) < count * entry_size:
-        raise KernelError(f"{path} is truncated: it ends inside its ELF program headers")
+        raise KernelError(f"{path} is truncated: it ends inside its ELF program headers", AGAIN)
     headers = [_PROGRAM_HEADER.unpack_from(raw, n * entry_size) for n in range(count)]
     if any(
-        kind in (1, _PT_NOTE) and offset + length > size for kind, _, offset, _, _, length, _, _ in headers
+        kind in (_PT_LOAD, _PT_NOTE) and at + length > size for kind, _, at, _, _, length, _, _ in headers
     ):
-        raise KernelError(f"{path} is truncated: a segment lies behind its end")
+        raise KernelError(f"{path} is truncated: a segment lies behind its end", AGAIN)
     notes = {}
     for kind, _, offset, _, _, length, _, _ in headers:
         if kind == _PT_NOTE and length <= 1 << 16:
@@ -115,9 +119,9 @@ def _recognise_elf(path: Path, file: BinaryIO, head: bytes) -> tuple[KernelKind,
     lab = [text for (owner, _), text in notes.items() if owner == b"osvlab"]
     if lab:
         return KernelKind.LAB, Boot.PVH, lab[0].rstrip(b"\0").decode("utf-8", "replace")
-    if any(kind == 1 and vaddr == _OSV_LINKED_AT for kind, _, _, vaddr, *_ in headers):
+    if any(kind == _PT_LOAD and vaddr == _OSV_LINKED_AT for kind, _, _, vaddr, *_ in headers):
         return KernelKind.OSV, Boot.PVH, _osv_version(path)
-    raise KernelError(f"{path} has a PVH entry, but is neither the lab kernel nor OSv")
+    raise KernelError(f"{path} has a PVH entry, but is neither the lab kernel nor OSv", GIVE)
 
 
 def _notes(raw: bytes) -> Iterator[tuple[bytes, int, bytes]]:
@@ -138,6 +142,16 @@ def _osv_version(path: Path) -> str | None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         found = re.search(rb"\0(v\d+\.\d+\.\d+(?:-\d+-g[0-9a-f]{7,40})?(?:-dirty)?)\0", whole)
         return found[1].decode() if found else None
+
+
+def loaded_end(path: Path) -> int:
+    """Return the physical address behind the last byte that a loader copies from an ELF kernel."""
+    with path.open("rb") as file:
+        fields = _ELF_HEADER.unpack(file.read(_ELF_HEADER.size))
+        file.seek(fields[5])
+        raw = file.read(fields[10] * _PROGRAM_HEADER.size)
+    headers = _PROGRAM_HEADER.iter_unpack(raw)
+    return max((at + length for kind, _, _, _, at, length, _, _ in headers if kind == _PT_LOAD), default=0)
 
 
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +17,13 @@ from osvlab.errors import OsvlabError
 
 __all__ = [
     "PathNotFoundError",
+    "SizeError",
     "cache_dir",
     "format_size",
+    "kind_of_file",
+    "no_space",
+    "one_at_a_time",
+    "open_bytes",
     "parse_size",
     "replacing",
     "runtime_dir",
@@ -40,7 +47,9 @@ def cache_dir(*parts: str) -> Path:
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification says to ignore a relative path.
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    root = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~"), ".cache")
+    if not root.is_absolute():
+        raise OsvlabError("this user has no home directory", hint="Set HOME, or XDG_CACHE_HOME.")
     return _private_folder(root / "osvlab", parts)
 
 
@@ -106,19 +115,46 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # through a link: what it points to is replaced, the link stays
     mode = _mode_of_replacement(target)
+    name = os.path.join(target.parent, f".{target.name[:40]}.{secrets.token_hex(4)}.part")
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part")
+        handle, unnamed = _new_file(target.parent, name)
     except OSError as error:
-        raise OsvlabError(f"cannot write into {target.parent}: {error.strerror}") from error
-    os.fchmod(handle, mode)
-    os.close(handle)
+        raise OsvlabError(
+            f"cannot write into {target.parent}: {error.strerror}",
+            hint="Write somewhere else, or make room or permission there.",
+        ) from error
     try:
-        yield Path(name)
+        os.fchmod(handle, mode)
+        opened = f"/proc/self/fd/{handle}"
+        yield Path(opened if unnamed else name)
+        if unnamed:
+            # Without a folder for the (absolute) source, Python would link the link in /proc itself.
+            os.link(opened, name, src_dir_fd=handle, follow_symlinks=True)
         os.replace(name, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+    finally:
+        os.close(handle)
+
+
+def _new_file(folder: Path, name: str) -> tuple[int, bool]:
+    """Open a new file: without a name where filesystems can do that, so that kill -9 leaves nothing."""
+    try:
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600), True
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+            raise
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), False
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let other Pythons wait that want to work in the same folder at the same time."""
+    with open(folder / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _mode_of_replacement(target: Path) -> int:
@@ -131,11 +167,49 @@ def _mode_of_replacement(target: Path) -> int:
             ) from None
         return 0o666 & ~_umask()
     except OSError as error:
-        raise OsvlabError(f"cannot write {target}: {error.strerror}") from error
+        raise OsvlabError(f"cannot write {target}: {error.strerror}", hint="Check the path.") from error
     if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-        raise OsvlabError(f"cannot replace {target}: it is {kind}", hint="Name a file.")
+        raise OsvlabError(
+            f"cannot replace {target}: it is {kind_of_file(found.st_mode)}", hint="Name a file."
+        )
     return stat.S_IMODE(found.st_mode)
+
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+}
+
+
+def kind_of_file(mode: int) -> str:
+    """Say in words what the `st_mode` of a file says.
+
+    Examples
+    --------
+    >>> kind_of_file(os.stat(os.devnull).st_mode)
+    'a character device'
+    """
+    return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
+def open_bytes(path: str | bytes | os.PathLike[str]) -> int:
+    """Open what holds bytes, a file or a block device, for reading; return its descriptor.
+
+    A pipe, which could be waited for without end, is an `OSError` like all that cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise OSError(errno.EINVAL, f"it is {kind_of_file(mode)}", path)
+    return fd
 
 
 def _umask() -> int:
@@ -153,7 +227,7 @@ def no_space(error: OSError) -> bool:
 
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,40}(?:\.\d{1,40})?)\s*([KMGT]?)(?:I?B)?\s*", re.IGNORECASE)
 
 
 def parse_size(text: str | int) -> int:
@@ -171,13 +245,13 @@ def parse_size(text: str | int) -> int:
     """
     match = _SIZE.fullmatch(str(text))
     if match is None or isinstance(text, bool):
-        raise SizeError(f"not a size: {text!r}", hint="Write it like 512, 64K, 64M or 1.5G.")
+        raise SizeError(f"not a size: {str(text)[:40]!r}", hint="Write it like 512, 64K, 64M or 1.5G.")
     digits, _, fraction = match[1].partition(".")
     shift = _UNITS[match[2].upper()]
     scale: int = 10 ** len(fraction)
     whole, rest = divmod(int(digits + fraction) << shift, scale)
     if rest:
-        raise SizeError(f"not a whole number of bytes: {text!r}")
+        raise SizeError(f"not a whole number of bytes: {text!r}", hint="Use a smaller unit.")
     return whole
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_replacing_respects_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent/file", "no such folder: .*absent"), ("", "a folder"), ("/dev/null", "no regular")],
+    [("absent/file", "no such folder: .*absent"), ("", "a folder"), ("/dev/null", "a character device")],
 )
 def test_replacing_refuses_by_name(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(OsvlabError, match=message), paths.replacing(tmp_path / name):
@@ -122,3 +123,54 @@ def test_written_sizes_are_near(size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|bytes"):
         paths.parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1." + "0" * 5000, "9" * 400])
+def test_a_size_of_many_digits_is_none(text: str) -> None:
+    with pytest.raises(paths.SizeError, match="not a size") as caught:
+        paths.parse_size(text)
+    assert len(caught.value.message) < 100
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user id that nobody has
+    with pytest.raises(OsvlabError, match="no home directory"):
+        paths.cache_dir()
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_replacing_leaves_nothing_behind_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    if not unnamed:  # as on a network's filesystem
+        real = os.open
+
+        def refusing(path: object, flags: int, *rest: int) -> int:
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+            return real(path, flags, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "open", refusing)
+
+    def half() -> None:
+        with paths.replacing(tmp_path / "file") as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert list(tmp_path.iterdir()) == []
+    with paths.replacing(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_what_holds_no_bytes_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe"):
+        paths.open_bytes(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a character device"):
+        paths.open_bytes("/dev/zero")
+    with pytest.raises(IsADirectoryError):
+        paths.open_bytes(tmp_path)

@@ -22,7 +22,7 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 from osvlab.errors import OsvlabError
-from osvlab.paths import PathNotFoundError
+from osvlab.paths import PathNotFoundError, open_bytes
 
 __all__ = ["NotAProgramError", "Program", "ProgramKind", "Symbol", "is_elf"]
 
@@ -30,11 +30,15 @@ MAGIC = b"\x7fELF"
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QQq")
 _R_X86_64_COPY = 5
+_PROGRAM_HEADER_SIZE = 56
 _DF_1_PIE = 0x08000000
 _STB_LOCAL, _STB_WEAK = 0, 2
 _STV_INTERNAL, _STV_HIDDEN = 1, 2
 # Far more than any real table; a damaged size must not make us read gigabytes.
 _LARGEST_TABLE = 256 * 1024 * 1024
+
+
+AGAIN = "Compile or copy it again."
 
 
 class NotAProgramError(OsvlabError, ValueError):
@@ -146,12 +150,15 @@ class Program:
         """
         shown = name if name is not None else os.fsdecode(path)
         try:
-            with open(path, "rb") as stream:
+            with open(open_bytes(path), "rb") as stream:
                 return cls.read(stream, shown)
         except FileNotFoundError:
             raise PathNotFoundError(f"no such program: {shown}", hint="Check the path.") from None
         except OSError as error:
-            raise NotAProgramError(f"cannot read the program {shown}: {error.strerror}") from error
+            raise NotAProgramError(
+                f"cannot read the program {shown}: {error.strerror}",
+                hint="Check path and permissions.",
+            ) from error
 
     @classmethod
     def read(cls, stream: BinaryIO, name: str) -> Program:
@@ -189,22 +196,29 @@ def is_elf(path: str | bytes | os.PathLike[str]) -> bool:
 
 
 def _damaged(name: str, problem: str) -> NotAProgramError:
-    return NotAProgramError(f"{name} is a damaged ELF file: {problem}", hint="Compile or copy it again.")
+    return NotAProgramError(f"{name} is a damaged ELF file: {problem}", hint=AGAIN)
 
 
 def _check_start(head: bytes, name: str, size: int) -> None:
     """Refuse what is no ELF file, saying what it is instead."""
     if head[:4] == MAGIC:
         if len(head) < 64:
-            raise NotAProgramError(f"{name} is truncated: {len(head)} bytes are less than an ELF header")
+            raise NotAProgramError(
+                f"{name} is truncated: {len(head)} bytes are less than an ELF header", hint=AGAIN
+            )
         # Section headers come last in the file, so they tell first that its end is missing.
         start, entry_size, count = struct.unpack_from("<40xQ10xHH", head)
         end = start + entry_size * count
         if head[4:6] == b"\x02\x01" and end > size:
             raise NotAProgramError(
                 f"{name} is truncated: its section headers end at byte {end}, the file has {size}",
-                hint="Compile or copy it again.",
+                hint=AGAIN,
             )
+        start, entry_size, count = struct.unpack_from("<32xQ14xHH", head)
+        if head[4:6] == b"\x02\x01" and (
+            entry_size != _PROGRAM_HEADER_SIZE or start + entry_size * count > size
+        ):
+            raise _damaged(name, f"it has {count} program headers of {entry_size} bytes at byte {start}")
         return
     if head[:2] == b"#!":
         line = head[2:].split(b"\n")[0].strip().decode("utf-8", "replace")
@@ -213,7 +227,7 @@ def _check_start(head: bytes, name: str, size: int) -> None:
             hint=f'Put the interpreter into the directory: command="/{_base(line)} /{_base(name)}".',
         )
     if not head:
-        raise NotAProgramError(f"{name} is empty, not an ELF program")
+        raise NotAProgramError(f"{name} is empty, not an ELF program", hint=AGAIN)
     kinds = {
         b"MZ": "a Windows program",
         b"\xcf\xfa\xed\xfe": "a macOS program",
@@ -262,7 +276,7 @@ def _check_header(elf: Any, name: str) -> None:
                 f"{name} is an object file, not yet a program", hint="Link it: gcc -o program ..."
             )
         case "ET_CORE":
-            raise NotAProgramError(f"{name} is a core dump, not a program")
+            raise NotAProgramError(f"{name} is a core dump, not a program", hint="Name the program itself.")
         case other:
             raise _damaged(name, f"its type is {other}")
 
@@ -284,7 +298,7 @@ class _Parts:
             if segment["p_type"] in ("PT_LOAD", "PT_DYNAMIC", "PT_INTERP") and end > size:
                 raise NotAProgramError(
                     f"{name} is truncated: segment {index} ends at byte {end}, the file has {size}",
-                    hint="Compile or copy it again.",
+                    hint=AGAIN,
                 )
 
     def program(self) -> Program:

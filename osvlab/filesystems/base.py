@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import ClassVar, Self
 
 from osvlab.errors import OsvlabError
-from osvlab.paths import PathNotFoundError
+from osvlab.paths import PathNotFoundError, open_bytes
 
 __all__ = [
     "ByteRange",
@@ -26,6 +26,8 @@ __all__ = [
 
 # What Linux and OSv allow before they say ELOOP.
 MAX_SYMLINKS = 40
+
+LOOK = "See what is there: print(image.files.tree()), or osvlab inspect --all."
 
 
 def show(path: bytes) -> str:
@@ -186,11 +188,13 @@ def _open(path: str | os.PathLike[str]) -> int:
     if os.path.isdir(path):
         raise OsvlabError(f"{os.fspath(path)} is a directory, not a file", hint="Name an image file.")
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_bytes(path)
     except FileNotFoundError:
         raise PathNotFoundError(f"no such file: {os.fspath(path)}", hint="Check the path.") from None
     except OSError as error:
-        raise OsvlabError(f"cannot open {os.fspath(path)}: {error.strerror}") from error
+        raise OsvlabError(
+            f"cannot open {os.fspath(path)}: {error.strerror}", hint="Check path and permissions."
+        ) from error
 
 
 class FilesystemReader(ABC):
@@ -218,6 +222,11 @@ class FilesystemReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the file that is read."""
+
+    @staticmethod
+    def _expect(entry: Entry, kind: Kind) -> None:
+        if entry.kind is not kind:
+            raise GuestPathError(f"{show(entry.path)} is a {entry.kind}, not a {kind}", LOOK)
 
     def __enter__(self) -> Self:
         return self
@@ -250,20 +259,22 @@ class FilesystemReader(ABC):
             name = pending.pop()
             here = trail[-1]
             if here.kind is not Kind.DIRECTORY:
-                raise GuestPathError(f"not a directory: {show(here.path)} (in {show(wanted)})")
+                raise GuestPathError(f"not a directory: {show(here.path)} (in {show(wanted)})", LOOK)
             if name == b"..":
                 if len(trail) > 1:
                     trail.pop()
                 continue
             entry = next((child for child in self.list(here) if child.name == name), None)
             if entry is None:
-                raise GuestPathNotFoundError(f"no such file in the image: {show(here.child_path(name))}")
+                raise GuestPathNotFoundError(
+                    f"no such file in the image: {show(here.child_path(name))}", LOOK
+                )
             if entry.kind is not Kind.SYMLINK or (not pending and not follow):
                 trail.append(entry)
                 continue
             links += 1
             if links > MAX_SYMLINKS:
-                raise GuestPathError(f"too many symbolic links: {show(wanted)}")
+                raise GuestPathError(f"too many symbolic links: {show(wanted)}", LOOK)
             target = self.target(entry)
             pending += _components(target)
             if target.startswith(b"/"):

@@ -22,13 +22,13 @@ from osvlab.filesystems.base import (
     DamagedError,
     Entry,
     FilesystemReader,
-    GuestPathError,
     Kind,
     Source,
     show,
 )
 from osvlab.filesystems.output import Output
 from osvlab.filesystems.tree import (
+    MAX_PATH,
     Content,
     Directory,
     HostFile,
@@ -212,7 +212,7 @@ class BootfsReader(FilesystemReader):
             kind = Kind.DIRECTORY if name.endswith(b"/") else Kind.FILE
         else:
             raise self._damaged(index, f"({show(name)}) has the unknown type {record.type}")
-        if (kind is Kind.DIRECTORY and size) or size < 0:
+        if (kind is Kind.DIRECTORY and size) or size < 0 or (kind is Kind.SYMLINK and size > MAX_PATH):
             raise self._damaged(index, f"({show(name)}) is a {kind} of {record.size} bytes")
         parent = b"/"
         for part in parts[:-1]:
@@ -259,11 +259,6 @@ class BootfsReader(FilesystemReader):
         """Return where a symbolic link points."""
         self._expect(link, Kind.SYMLINK)
         return self._source.read_at(self._offsets[link.number], link.size)
-
-    @staticmethod
-    def _expect(entry: Entry, kind: Kind) -> None:
-        if entry.kind is not kind:
-            raise GuestPathError(f"{show(entry.path)} is a {entry.kind}, not a {kind}")
 
     def _damaged(self, index: int, problem: str) -> DamagedError:
         return DamagedError(self.format, f"record {index}", self._source.offset + index * RECORD, problem)

@@ -148,7 +148,10 @@ def make_boot_sector(code: bytes | None, kernel_size: int, partitions: list[Part
     sector = c_disk.boot_sector(code if code is not None else bytes(SECTOR))
     chunks = -(-kernel_size // CHUNK)
     if chunks > 0xFFFF:
-        raise OsvlabError(f"the kernel is too large to boot from disk: {kernel_size} bytes")
+        raise OsvlabError(
+            f"the kernel is too large to boot from disk: {kernel_size} bytes",
+            hint="Strip its symbols.",
+        )
     sector.magic = MAGIC
     if code is not None:
         sector.kernel_chunks = chunks
@@ -156,7 +159,10 @@ def make_boot_sector(code: bytes | None, kernel_size: int, partitions: list[Part
     for partition in partitions:
         first, count = partition.offset // SECTOR, -(-partition.size // SECTOR)
         if first + count > 0xFFFFFFFF:
-            raise OsvlabError(f"a disk of this kind ends at 2 TiB; slot {partition.slot} would lie beyond")
+            raise OsvlabError(
+                f"a disk of this kind ends at 2 TiB; slot {partition.slot} would lie beyond",
+                hint="Use less.",
+            )
         first_head, first_packed = chs(first)
         last_head, last_packed = chs(first + count)  # OSv writes the sector after the last one
         table[partition.slot - 1] = c_disk.partition_entry(
@@ -239,12 +245,12 @@ def encode_command_line(text: str) -> bytes:
     # Bytes that are not UTF-8 came in as surrogates, from file names; they go out as they came.
     data = text.encode("utf-8", "surrogateescape")
     if b"\0" in data:
-        raise CommandLineError(f"a command line cannot have a NUL byte: {text[:60]!r}")
+        raise CommandLineError(f"a command line cannot have a NUL byte: {text[:60]!r}", hint="Take it out.")
     room = COMMAND_LINE_END - COMMAND_LINE - 1
     if len(data) > room:
         raise CommandLineError(
-            f"the command line is {len(data)} bytes long, the disk has room for {room}",
-            hint="Put long commands into a file and run that.",
+            f"the command line is {len(data)} bytes long, there is room for {room}",
+            hint="Put it into a file of the image, and make the command: runscript /file",
         )
     return data + b"\0"
 
@@ -319,7 +325,9 @@ def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise OsvlabError(f"cannot write to {os.fspath(path)}: {error.strerror}") from error
+        raise OsvlabError(
+            f"cannot write to {os.fspath(path)}: {error.strerror}", hint="Check its permissions."
+        ) from error
     try:
         os.pwrite(fd, window, COMMAND_LINE)
         os.fsync(fd)

@@ -162,7 +162,10 @@ def _open_source(file: HostFile) -> int:
             f"cannot read {show(file.path)}: {error.strerror}", hint="Make it readable, or leave it out."
         ) from error
     except OSError as error:
-        raise ChangedFileError(f"cannot open {show(file.path)} any more: {error.strerror}") from error
+        raise ChangedFileError(
+            f"cannot open {show(file.path)} any more: {error.strerror}",
+            hint="Build it again.",
+        ) from error
 
 
 def _changed(file: HostFile, now: int | None) -> ChangedFileError:

@@ -86,7 +86,10 @@ class Directory:
             check_name(parent, path)
             found = here.children.setdefault(parent, Directory())
             if not isinstance(found, Directory):
-                raise TreeError(f"{show(path)} needs {show(parent)} to be a directory, and it is none")
+                raise TreeError(
+                    f"{show(path)} needs {show(parent)} to be a directory, and it is none",
+                    hint="Rename one.",
+                )
             here = found
         check_name(name, path)
         here.children[name] = node
@@ -173,7 +176,7 @@ def check_name(name: bytes, path: bytes) -> None:
             f"name too long ({len(name)} bytes, at most {MAX_NAME}): {show(cut)}", hint="Rename it."
         )
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise TreeError(f"not a file name: {name!r} (in {show(path)!r})")
+        raise TreeError(f"not a file name: {name!r} (in {show(path)!r})", hint="Rename it.")
     if len(path) > MAX_PATH:
         raise TreeError(
             f"path too long ({len(path)} bytes, at most {MAX_PATH}): {show(path[:60])}...",
@@ -191,5 +194,6 @@ def check_target(target: bytes, path: bytes) -> None:
     """
     if not target or b"\0" in target or len(target) > MAX_PATH:
         raise TreeError(
-            f"symbolic link {show(path)} has a target of {len(target)} bytes, usable are 1 to {MAX_PATH}"
+            f"symbolic link {show(path)} has a target of {len(target)} bytes, usable are 1 to {MAX_PATH}",
+            hint="Remove it, or point it somewhere.",
         )

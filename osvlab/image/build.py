@@ -85,7 +85,7 @@ def build(
         kernel = Kernel.lab() if kernel is None else Kernel.open(kernel)
     if output is None:
         output = _place_in_cache(Path(directory), recipe, kernel)
-    elif Path(output).resolve().is_relative_to(Path(directory).resolve()):
+    elif _real(output).is_relative_to(_real(directory)):
         raise OsvlabError(
             f"the image would lie inside the directory it is made of: {os.fspath(output)}",
             hint="Write it somewhere else: the next build would put it into the image.",
@@ -105,11 +105,15 @@ def build_recipe(
     return Image(output, kernel)
 
 
+def _real(path: str | os.PathLike[str]) -> Path:
+    """Follow links, as far as they lead: one that leads to itself is told by who opens it."""
+    return Path(os.path.realpath(path))
+
+
 def _place_in_cache(directory: Path, recipe: Recipe, kernel: Kernel) -> Path:
-    told = "\0".join(
-        [os.fspath(directory.resolve()), recipe.command, recipe.filesystem, os.fspath(kernel.path)]
-    )
-    name = directory.resolve().name or "root"
+    place = _real(directory)
+    told = "\0".join([os.fspath(place), recipe.command, recipe.filesystem, os.fspath(kernel.path)])
+    name = place.name or "root"
     return cache_dir("images") / f"{name}-{hashlib.sha256(os.fsencode(told)).hexdigest()[:12]}.img"
 
 
@@ -188,7 +192,7 @@ def _copy_kernel(stream: BinaryIO, kernel: Kernel, start: DiskStart) -> None:
 
 def _write_error(error: OSError, output: Path, total: int) -> OsvlabError:
     if not no_space(error):
-        return OsvlabError(f"cannot write {output}: {error.strerror}")
+        return OsvlabError(f"cannot write {output}: {error.strerror}", hint="Write it elsewhere.")
     free = shutil.disk_usage(output.parent).free
     return DiskFullError(
         f"no room for {output}: the image needs up to {format_size(total)}, {format_size(free)} are free "

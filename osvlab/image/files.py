@@ -45,9 +45,6 @@ class GuestPath:
         joined = tail if tail.startswith(b"/") else self._path.rstrip(b"/") + b"/" + tail
         return GuestPath(self._reader, joined)
 
-    def __fspath__(self) -> str:
-        return os.fsdecode(self._path)
-
     def __str__(self) -> str:
         return show(self._path)
 
@@ -56,6 +53,14 @@ class GuestPath:
 
     def __hash__(self) -> int:
         return hash(self._path)
+
+    @property
+    def path(self) -> str:
+        """The path as the guest sees it.
+
+        There is no `os.fspath` of it on purpose: ``open(image.files / "etc/hosts")`` would open the host's.
+        """
+        return os.fsdecode(self._path)
 
     @property
     def name(self) -> str:

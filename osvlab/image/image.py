@@ -132,7 +132,10 @@ class Image:
         for partition in self.partitions:
             if partition.slot == disk.ROOT_SLOT:
                 return partition
-        raise OsvlabError(f"{self.path.name} has no root filesystem: partition slot 2 is empty")
+        raise OsvlabError(
+            f"{self.path.name} has no root filesystem: partition slot 2 is empty",
+            hint="Name an image made by osvlab build, or one of OSv.",
+        )
 
     @property
     def filesystem(self) -> str:

@@ -26,7 +26,7 @@ from osvlab.filesystems.tree import (
     check_target,
 )
 from osvlab.image.command import parse_command, quote
-from osvlab.paths import PathNotFoundError
+from osvlab.paths import PathNotFoundError, kind_of_file
 
 __all__ = ["Filesystem", "Recipe", "RecipeError"]
 
@@ -124,6 +124,8 @@ class Recipe:
             raise RecipeError(
                 "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
             )
+        if not os.fspath(directory):  # pathlib takes it for the current one
+            raise PathNotFoundError("no such directory: ''", hint="Name one; '.' is the one you are in.")
         tree = _read_directory(Path(directory))
         if command is None:
             command = _only_program(tree, Path(directory))
@@ -176,7 +178,10 @@ def _read_directory(directory: Path) -> Directory:
     except FileNotFoundError:
         raise PathNotFoundError(f"no such directory: {directory}", hint="Check the path.") from None
     except OSError as error:
-        raise RecipeError(f"cannot read the directory {directory}: {error.strerror}") from error
+        raise RecipeError(
+            f"cannot read the directory {directory}: {error.strerror}",
+            hint="Check path and permissions.",
+        ) from error
     if not stat.S_ISDIR(found.st_mode):
         raise RecipeError(
             f"not a directory: {directory}",
@@ -231,14 +236,6 @@ def _scan(top: bytes, problems: list[str]) -> Directory:
     return root
 
 
-_SPECIAL = {
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFCHR: "a character device",
-}
-
-
 def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
     """Return what an entry of a directory becomes, or in words why it cannot."""
     if entry.is_symlink():
@@ -249,7 +246,7 @@ def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
         return Directory()
     found = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode):
-        return _SPECIAL.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
+        return kind_of_file(found.st_mode)
     if not os.access(entry.path, os.R_OK, effective_ids=True):
         return "cannot be read (Permission denied)"
     return HostFile(entry.path, found.st_size)

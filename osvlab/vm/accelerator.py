@@ -8,6 +8,7 @@ device is there and may be opened is looked up afresh each time, which costs not
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -114,7 +115,10 @@ def _refused(device: Path) -> Acceleration | None:
 def _remembered(qemu: Path) -> Acceleration:
     found = qemu.stat()
     key = [_boot_id(), str(qemu), found.st_mtime_ns, found.st_size]
-    cache = cache_dir() / "accelerator.json"
+    try:
+        cache = cache_dir() / "accelerator.json"
+    except OsvlabError:
+        return probe(qemu)  # a home that cannot be written to costs a moment at each start, not the guest
     try:
         known: dict[str, Any] = json.loads(cache.read_text())
         if known["key"] == key:
@@ -122,7 +126,7 @@ def _remembered(qemu: Path) -> Acceleration:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing known, or the file is damaged: look afresh and write it anew
     result = probe(qemu)
-    with replacing(cache) as temporary:
+    with contextlib.suppress(OsvlabError, OSError), replacing(cache) as temporary:
         temporary.write_text(json.dumps({"key": key, "kvm": result.kvm, "detail": result.detail}))
     return result
 

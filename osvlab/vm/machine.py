@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
+from osvlab.paths import open_bytes
 
 __all__ = ["Accelerator", "Disk", "DiskAccess", "Machine", "MachineError", "MachineKind"]
 
@@ -67,8 +69,10 @@ class Disk:
     def check(self) -> None:
         """Raise `MachineError` unless the file is there and can be opened as asked."""
         try:
-            with open(self.path, "r+b" if self.access is DiskAccess.WRITE else "rb"):
-                pass
+            os.close(open_bytes(self.path))
+            if self.access is DiskAccess.WRITE:
+                with open(self.path, "r+b"):
+                    pass
         except OSError as error:
             raise MachineError(
                 f"cannot open the disk {self.path}: {error.strerror}",
@@ -128,14 +132,16 @@ class Machine:
         if not 1 <= self.cpus <= 255:
             raise MachineError(f"a machine cannot have {self.cpus} CPUs", hint="Ask for 1 to 255.")
         if self.kernel is None and not self.disks:
-            raise MachineError("a machine needs a kernel or a disk to boot from")
+            raise MachineError(
+                "a machine needs a kernel or a disk to boot from", hint="Give it kernel= or disks=."
+            )
         if self.kernel is None and self.kind is MachineKind.MICROVM:
             raise MachineError(
                 "a microvm has no BIOS to boot a disk with",
                 hint="Use machine='pc' or 'q35', or give it a kernel.",
             )
         if "\0" in self.command_line:
-            raise MachineError("a kernel command line cannot contain a NUL character")
+            raise MachineError("a kernel command line cannot contain a NUL character", hint="Take it out.")
 
     def files(self) -> Iterable[Path]:
         """Every file of the host that the machine needs."""

@@ -87,7 +87,7 @@ class Report:
         try:
             event = json.loads(line)
             self._take(event["event"], event, now)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self.malformed += 1
 
     def _take(self, name: str, event: dict[str, Any], now: float) -> None:

@@ -139,7 +139,8 @@ class ConsoleWidget(anywidget.AnyWidget):
         while True:
             text = await self._typed.get()
             try:
-                await asyncio.to_thread(self._console.write, text)
+                # A page may send half of a surrogate pair, which is no character.
+                await asyncio.to_thread(self._console.write, text.encode("utf-8", "replace"))
             except OsvlabError as error:
                 if self._console.ended is None:
                     self.status = error.message

@@ -183,3 +183,13 @@ def test_random_damage_is_an_error_or_harmless(
         Program.read(io.BytesIO(bytes(image)), "p")
     except NotAProgramError:
         return
+
+
+@needs_gcc
+@pytest.mark.parametrize(("entry_size", "count"), [(0, 0xFFFF), (56, 0x8000), (8, 3)])
+def test_program_headers_that_cannot_be(hello: bytes, entry_size: int, count: int) -> None:
+    # 65,535 headers in one place are a table of libraries each: minutes of reading the same bytes.
+    image = bytearray(hello)
+    image[54:58] = struct.pack("<HH", entry_size, count)
+    with pytest.raises(NotAProgramError, match=f"{count} program headers of {entry_size} bytes"):
+        Program.read(io.BytesIO(bytes(image)), "p")

@@ -112,3 +112,12 @@ def test_random_damage_is_an_error_or_harmless(tree: Directory, data: st.DataObj
         for _ in range(data.draw(st.integers(1, 4))):
             image[data.draw(st.integers(0, len(image) - 1))] = data.draw(st.integers(0, 255))
         facts_of_reader(BootfsReader(bytes(image[: data.draw(st.integers(0, len(image)))])))
+
+
+def test_a_target_longer_than_a_path_is_damage() -> None:
+    stream = io.BytesIO()
+    write_bootfs(Directory({b"link": Symlink(b"x")}), stream)
+    image = bytearray(stream.getvalue().ljust(10_000, b"\0"))
+    image[0:8] = (5000).to_bytes(8, "little")
+    with pytest.raises(DamagedError, match="symlink of 5000 bytes"):
+        BootfsReader(bytes(image))

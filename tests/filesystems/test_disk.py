@@ -106,7 +106,7 @@ def test_the_largest_command_line_fits_and_one_more_does_not(image: Path) -> Non
     disk.write_command_line(image, largest)
     assert disk.read_command_line(ByteRange(image)) == largest
     before = image.read_bytes()
-    with pytest.raises(ValueError, match=r"32256 bytes long, the disk has room for 32255"):
+    with pytest.raises(ValueError, match=r"32256 bytes long, there is room for 32255"):
         disk.write_command_line(image, largest + "y")
     with pytest.raises(ValueError, match=r"NUL"):
         disk.write_command_line(image, "a\0b")

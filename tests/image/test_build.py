@@ -156,7 +156,7 @@ def test_a_name_of_300_bytes(app: Path, tmp_path: Path, kernel: Kernel) -> None:
 
 
 def test_a_command_that_does_not_fit(app: Path, tmp_path: Path, kernel: Kernel) -> None:
-    with pytest.raises(OsvlabError, match=r"command line is \d+ bytes long, the disk has room for 32255"):
+    with pytest.raises(OsvlabError, match=r"command line is \d+ bytes long, there is room for 32255"):
         build(app, command="/hello " + "x" * 40_000, kernel=kernel, output=tmp_path / "x.img")
     assert left_behind(tmp_path) == []
 
@@ -220,3 +220,19 @@ def test_an_image_is_replaced_while_somebody_reads_it(app: Path, tmp_path: Path,
     assert (before.files / "etc/motd").read_text() == "welcome\n"
     assert (after.files / "etc/motd").read_text() == "changed"
     assert isinstance(after, Image)
+
+
+def test_an_output_that_leads_nowhere(app: Path, tmp_path: Path, kernel: Kernel) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OsvlabError, match=r"cannot write .*loop"):
+        build(app, kernel=kernel, output=tmp_path / "loop")
+
+
+@pytest.mark.parametrize("name", ["", "loop"])
+def test_a_directory_without_a_name_or_an_end(
+    tmp_path: Path, kernel: Kernel, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OsvlabError, match=r"no such directory: ''|cannot read the directory loop"):
+        build(name, kernel=kernel)

@@ -188,3 +188,17 @@ def test_a_qcow2_image_gets_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(OsvlabError, match=r"QCOW2") as caught:
         Image.open(tmp_path / "x.qcow2")
     assert "qemu-img convert" in str(caught.value)
+
+
+def test_a_path_in_an_image_is_none_of_the_host(app: Path, tmp_path: Path, kernel: Kernel) -> None:
+    image = build(app, kernel=kernel, output=tmp_path / "x.img")
+    hosts = image.files / "etc/hosts"
+    with pytest.raises(TypeError):
+        open(hosts)  # type: ignore[call-overload]  # noqa: SIM115
+    assert hosts.path == "/etc/hosts"
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OsvlabError, match="it is a pipe"):
+        Image.open(tmp_path / "pipe")

@@ -158,3 +158,19 @@ def test_without_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(QemuMissingError):
         acceleration(device)
+
+
+def test_a_home_that_cannot_be_written_to_costs_no_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    asked: list[Path] = []
+
+    def probe(qemu: Path) -> Acceleration:
+        asked.append(qemu)
+        return Acceleration(KvmState.WORKS, "made up")
+
+    monkeypatch.setattr(accelerator, "probe", probe)
+    assert accelerator._remembered(Path("/bin/sh")).kvm is KvmState.WORKS
+    assert asked == [Path("/bin/sh")]

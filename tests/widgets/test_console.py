@@ -211,3 +211,11 @@ def test_a_real_guest_is_shown_and_typed_to(boot: Callable[..., VM], widget: Mak
     eventually(lambda: not shown.running)
     assert seen(shown) == b"name? widget\nthank you\r\n"
     assert shown.status == "exited with status 0"
+
+
+def test_half_a_character_from_a_page_does_not_end_the_typing(widget: Make) -> None:
+    typed = Typed()
+    shown = widget(Console(typed))
+    shown.comm.receive({"type": "input", "text": "a\ud83d\n"})
+    shown.comm.receive({"type": "input", "text": "b\n"})
+    eventually(lambda: typed.data == [b"a?\n", b"b\n"])

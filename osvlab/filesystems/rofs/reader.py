@@ -11,7 +11,6 @@ from osvlab.filesystems.base import (
     DamagedError,
     Entry,
     FilesystemReader,
-    GuestPathError,
     Kind,
     Source,
     show,
@@ -283,11 +282,6 @@ class RofsReader(FilesystemReader):
             raise self._damaged_inode(number, f"is in no directory ({lost} such inodes)")
 
     # --- saying what is wrong ------------------------------------------------------------------------------
-
-    @staticmethod
-    def _expect(entry: Entry, kind: Kind) -> None:
-        if entry.kind is not kind:
-            raise GuestPathError(f"{show(entry.path)} is a {entry.kind}, not a {kind}")
 
     def _damaged_inode(self, number: int, problem: str) -> DamagedError:
         return self._damaged(f"inode {number}", self._inodes + (number - ROOT) * INODE.size, problem)
