@@ -38,7 +38,7 @@ bench: setup-dev kernel
 # The kernel's own Makefile looks at dates; Python is used there to generate tables.
 kernel:
 	@.ci/setup
-	@$(MAKE) --no-print-directory -C osvlab/kernel PYTHON=$(abspath $(BIN)/python)
+	@$(MAKE) --no-print-directory -C osvlab/kernel PYTHON="$(CURDIR)/$(BIN)/python"
 
 format: setup-dev
 	$(BIN)/ruff check --fix --exit-zero --quiet .

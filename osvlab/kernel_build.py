@@ -9,18 +9,20 @@ from the sources' contents.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.events import step
-from osvlab.paths import cache_dir
+from osvlab.paths import cache_dir, one_at_a_time
 
 __all__ = ["KernelBuildError", "boot_sector", "built_kernel"]
 
@@ -105,34 +107,51 @@ def _make(place: Path) -> None:
             f"the lab kernel must be compiled, and this host lacks {', '.join(missing)}",
             hint=f"Install them: sudo apt-get install {' '.join(missing)}",
         )
-    place.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(place), step("compile the lab kernel") as running:
-        command = [
-            "make",
-            "-C",
-            str(SOURCES),
-            f"O={place}",
-            f"PYTHON={sys.executable}",
-            f"-j{os.cpu_count() or 1}",
-        ]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(place), step("compile the lab kernel") as running:
+            _run_make(place)
+            running.bytes = (place / STRIPPED).stat().st_size
+    except OSError as error:
+        if isinstance(error, OsvlabError):
+            raise
+        raise KernelBuildError(
+            f"cannot compile the lab kernel in {place}: {error.strerror}",
+            hint=f"Was it compiled by another user? Remove it: sudo rm -r {shlex.quote(str(place))}",
+        ) from error
+
+
+def _run_make(place: Path) -> None:
+    """Have the kernel compiled. The second of two Pythons that come at once finds nothing to do."""
+    with _without_spaces(place) as output:
+        command = ["make", "-C", str(SOURCES), f"O={output}", f"PYTHON={sys.executable}"]
         made = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
+            [*command, f"-j{os.cpu_count() or 1}"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
-        if made.returncode != 0 or not (place / STRIPPED).is_file():
-            raise KernelBuildError(
-                f"the lab kernel does not compile (make ended with status {made.returncode}):\n"
-                + "\n".join((made.stdout + made.stderr).splitlines()[-20:]),
-                hint=f"See all of it: make -C {SOURCES} O={place}",
-            )
-        # Make leaves a product alone that came out the same; touching it says that it was looked at.
-        for name in (STRIPPED, BOOT_SECTOR):
-            os.utime(place / name)
-        running.bytes = (place / STRIPPED).stat().st_size
+    if made.returncode != 0 or not (place / STRIPPED).is_file():
+        raise KernelBuildError(
+            f"the lab kernel does not compile (make ended with status {made.returncode}):\n"
+            + "\n".join((made.stdout + made.stderr).splitlines()[-20:]),
+            hint=f"See all of it: {shlex.join(command)}",
+        )
+    # Make leaves a product alone that came out the same; touching it says that it was looked at.
+    for name in (STRIPPED, BOOT_SECTOR):
+        os.utime(place / name)
 
 
 @contextlib.contextmanager
-def _one_at_a_time(place: Path) -> Iterator[None]:
-    """Let other Pythons wait that want to build in the same place; the second `make` has nothing to do."""
-    with open(place / ".lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _without_spaces(place: Path) -> Iterator[str]:
+    """Yield a name for a folder that make can use: it takes a space for the end of a name."""
+    if place == SOURCES / "build":
+        yield "build"  # it runs there
+    elif not re.search(r"\s", str(place)):
+        yield str(place)
+    else:
+        with tempfile.TemporaryDirectory(prefix="osvlab-make-") as folder:
+            os.symlink(place, f"{folder}/build")
+            yield f"{folder}/build"

@@ -101,3 +101,27 @@ def test_missing_musl(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(kernel_build, "MUSL", tmp_path / "libc.a")
     with pytest.raises(KernelBuildError, match="musl-dev"):
         built_kernel()
+
+
+def test_folders_with_spaces(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "Ada Lovelace" / "cache"))
+    assert built_kernel().read_text() == "first"
+    assert "Ada Lovelace" in str(built_kernel())
+
+
+def test_a_checkout_in_a_folder_with_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = tmp_path / "my clone" / "osvlab" / "kernel"
+    sources.mkdir(parents=True)
+    (sources / "Makefile").write_text(MAKEFILE)
+    (sources / "main.c").write_text("first")
+    (tmp_path / "my clone" / "pyproject.toml").touch()
+    monkeypatch.setattr(kernel_build, "SOURCES", sources)
+    assert built_kernel() == sources / "build" / "lab-kernel-stripped.elf"
+
+
+def test_a_build_of_another_user(checkout: Path) -> None:
+    (checkout / "build").mkdir()
+    (checkout / "build" / ".lock").mkdir()  # cannot be opened, also by root
+    with pytest.raises(KernelBuildError, match=r"cannot compile the lab kernel in .*build") as caught:
+        built_kernel()
+    assert "sudo rm -r" in str(caught.value.hint)
