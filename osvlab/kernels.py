@@ -23,9 +23,11 @@ from osvlab.kernel_file import (
     KernelKind,
     KernelNotFoundError,
     dynamic_symbols,
+    loaded_end,
     recognise,
 )
 from osvlab.osv_console import Verdict, osv_verdict
+from osvlab.paths import open_bytes
 
 __all__ = [
     "Boot",
@@ -46,6 +48,7 @@ class Capability(StrEnum):
     REPORTS_BOOT_TIMELINE = "reports when each step of the boot was done"
     CRASH_REPORT = "reports a crash with registers and a backtrace, and powers off"
     BOOTS_MICROVM_WITHOUT_KVM = "boots on QEMU's microvm without KVM"
+    ENDS_INPUT_AT_CONTROL_D = "takes Ctrl-D on its console for the end of the input"
     TELLS_STATUS_WHEN_VERBOSE = "prints the exit status on the console with verbose=True"
 
 
@@ -55,6 +58,7 @@ _LAB = frozenset(
         Capability.REPORTS_BOOT_TIMELINE,
         Capability.CRASH_REPORT,
         Capability.BOOTS_MICROVM_WITHOUT_KVM,
+        Capability.ENDS_INPUT_AT_CONTROL_D,
     }
 )
 _OSV = frozenset({Capability.TELLS_STATUS_WHEN_VERBOSE})
@@ -134,12 +138,15 @@ class Kernel:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file:
+            with open(open_bytes(path), "rb") as file:
                 kind, boot, version = recognise(path, file)
         except FileNotFoundError as error:
             raise KernelNotFoundError(f"no such kernel: {path}", hint="Check the path.") from error
         except OSError as error:
-            raise KernelError(f"cannot read the kernel {path}: {error.strerror}") from error
+            raise KernelError(
+                f"cannot read the kernel {path}: {error.strerror}",
+                hint="Check path and permissions.",
+            ) from error
         return cls(path.absolute(), kind, boot, version)
 
     @classmethod
@@ -191,6 +198,11 @@ class Kernel:
         return DiskStart(sector.read_bytes(), 0, self.size)
 
     @cached_property
+    def loaded_end(self) -> int:
+        """The address in the guest's memory up to which a loader puts the file; 0 if it moves itself."""
+        return 0 if self.boot is Boot.DISK else loaded_end(self.path)
+
+    @cached_property
     def supplies_libraries(self) -> frozenset[str]:
         """The sonames that programs may need and that the kernel itself stands in for."""
         if self.kind is KernelKind.LAB:
@@ -198,6 +210,16 @@ class Kernel:
         # OSv supplies libstdc++ unless it was built to hide it; its symbols tell.
         hides = self.exports is not None and "_ZNSt8ios_base4InitC1Ev" not in self.exports
         return _LIBC | _OSV_ADDS | (frozenset() if hides else frozenset({"libstdc++.so.6"}))
+
+    @property
+    def program_folders(self) -> tuple[str, ...]:
+        """Where the kernel looks for a program whose name has no slash."""
+        return _LAB_PROGRAMS if self.kind is KernelKind.LAB else _OSV_FOLDERS
+
+    @property
+    def library_folders(self) -> tuple[str, ...]:
+        """Where the kernel looks for a library, after the folders that the program itself names."""
+        return _LAB_LIBRARIES if self.kind is KernelKind.LAB else _OSV_FOLDERS
 
     @cached_property
     def exports(self) -> frozenset[str] | None:
@@ -249,7 +271,9 @@ class Kernel:
             options.append("--rootfs=" + _option_value("rootfs", rootfs))
         for name, value in (env or {}).items():
             if not name or "=" in name:
-                raise KernelError(f"not a name for an environment variable: {name!r}")
+                raise KernelError(
+                    f"not a name for an environment variable: {name!r}", hint="Give one without '='."
+                )
             options.append("--env=" + _option_value(name, f"{name}={value}"))
         if cwd is not None:
             options.append("--cwd=" + _option_value("cwd", cwd))
@@ -291,7 +315,7 @@ def _leading_options(text: str) -> list[str]:
 def _option_value(name: str, value: str) -> str:
     """Escape white space and backslashes, which is all the quoting kernel options know."""
     if "\0" in value:
-        raise KernelError(f"the value of {name} contains a NUL character")
+        raise KernelError(f"the value of {name} contains a NUL character", hint="Take it out.")
     return re.sub(r"([\\ \t\n])", r"\\\1", value)
 
 
@@ -312,3 +336,9 @@ _LIBC = frozenset(
 )
 _LAB_ADDS = frozenset({"libc.so", "libutil.so.1"})
 _OSV_ADDS = frozenset({"libaio.so.1", "libutil.so", "libxenstore.so.3.0"})
+
+_OSV_FOLDERS = ("/", "/usr/lib")
+_LAB_PROGRAMS = (*_OSV_FOLDERS, "/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin")
+_LAB_LIBRARIES = (
+    *_OSV_FOLDERS, "/lib", "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/local/lib"
+)  # fmt: skip

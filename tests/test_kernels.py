@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
 
 import pytest
 
+import osvlab
 from osvlab.filesystems.disk import write_command_line
 from osvlab.kernels import Boot, Capability, Kernel, KernelError, KernelKind, KernelNotFoundError, Verdict
 from tests.vm.guests import Guest
@@ -283,3 +285,29 @@ def test_a_real_osv() -> None:
         assert kernel.exports is not None
         assert "printf" in kernel.exports
         assert kernel.disk_start() is None
+
+
+def test_libraries_and_folders_are_those_of_the_kernels_linker() -> None:
+    source = Path(osvlab.__file__).parent / "kernel" / "runtime" / "linker" / "search.c"
+
+    def listed(name: str) -> tuple[str, ...]:
+        found = re.search(rf"{name}\[\] = \{{(.*?)\}}", source.read_text(), re.DOTALL)
+        assert found is not None
+        return tuple(re.findall(r'"([^"]+)"', found[1]))
+
+    kernel = Kernel(Path("k"), KernelKind.LAB, Boot.PVH, None)
+    assert sorted(listed("kernel_names")) == sorted(kernel.supplies_libraries)
+    assert listed("program_directories") == kernel.program_folders
+    assert listed("default_directories") == kernel.library_folders
+
+
+def test_only_the_lab_kernel_takes_control_d_for_the_end() -> None:
+    # OSv's line discipline knows no end of file: it would echo the byte.
+    kernels = [Kernel(Path("k"), kind, Boot.PVH, None) for kind in (KernelKind.LAB, KernelKind.OSV)]
+    assert [kernel.can(Capability.ENDS_INPUT_AT_CONTROL_D) for kernel in kernels] == [True, False]
+
+
+def test_a_pipe_is_no_kernel(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(KernelError, match="it is a pipe"):
+        Kernel.open(tmp_path / "pipe")

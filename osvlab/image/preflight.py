@@ -24,8 +24,6 @@ from osvlab.image.recipe import Recipe
 
 __all__ = ["PreflightError", "Problem", "Supplier", "check", "preflight"]
 
-# Where OSv and the lab kernel look when a name has no slash, after the folders the file itself names.
-SEARCH_PATH = (b"/", b"/usr/lib")
 _HOST_LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu"),
     Path("/lib/x86_64-linux-gnu"),
@@ -41,6 +39,14 @@ class Supplier(Protocol):
     @property
     def supplies_libraries(self) -> frozenset[str]:
         """Libraries the kernel stands in for."""
+
+    @property
+    def program_folders(self) -> tuple[str, ...]:
+        """Where the kernel looks for a program whose name has no slash."""
+
+    @property
+    def library_folders(self) -> tuple[str, ...]:
+        """Where the kernel looks for a library, after the folders that the program itself names."""
 
     @property
     def exports(self) -> frozenset[str] | None:
@@ -112,19 +118,19 @@ def preflight(recipe: Recipe, kernel: Supplier) -> list[Problem]:
     for words in parse_command(recipe.command):
         if "$" in words[0] or words[0] == "runscript":
             continue  # known only when the guest runs
-        found = _locate(recipe.tree, words[0])
+        found = _locate(recipe.tree, words[0], kernel.program_folders)
         if found is None:
-            problems.append(_no_program(recipe.tree, words[0]))
+            problems.append(_no_program(recipe.tree, words[0], kernel.program_folders))
         elif found not in seen:
             seen.add(found)
             problems += _Loader(recipe.tree, kernel).problems(found)
     return problems
 
 
-def _locate(tree: Directory, name: str) -> bytes | None:
-    """Find a program as the kernel does: a path as it is, a bare name in the search path."""
+def _locate(tree: Directory, name: str, folders: tuple[str, ...]) -> bytes | None:
+    """Find a program as the kernel does: a path as it is, a bare name in its folders."""
     path = os.fsencode(name)
-    candidates = [b"/" + path] if b"/" in path else [folder + b"/" + path for folder in SEARCH_PATH]
+    candidates = [b"/" + path] if b"/" in path else [os.fsencode(folder) + b"/" + path for folder in folders]
     for candidate in candidates:
         found = tree.resolve(candidate)
         if found is not None and not isinstance(found[1], Directory):
@@ -132,11 +138,11 @@ def _locate(tree: Directory, name: str) -> bytes | None:
     return None
 
 
-def _no_program(tree: Directory, name: str) -> Problem:
+def _no_program(tree: Directory, name: str, folders: tuple[str, ...]) -> Problem:
     files = {show(path): path for path, node in tree.walk() if isinstance(node, HostFile | Content)}
     same = [path for path in files if path.rpartition("/")[2] == name.rpartition("/")[2]]
     close = same or difflib.get_close_matches("/" + name.lstrip("/"), files, n=1)
-    where = name if "/" in name else f"{name} (looked for in {', '.join(map(show, SEARCH_PATH))})"
+    where = name if "/" in name else f"{name} (looked for in {', '.join(folders)})"
     hint = f"Did you mean {quote(close[0])}?" if close else "Name a file of the image, as the guest sees it."
     return Problem(name, f"no such program in the image: {where}", hint)
 
@@ -202,14 +208,13 @@ class _Loader:
                 new.append(found)
         return new
 
-    @staticmethod
-    def _folders(path: bytes, program: Program) -> list[bytes]:
+    def _folders(self, path: bytes, program: Program) -> list[bytes]:
         origin = path.rpartition(b"/")[0] or b"/"
         own = [
             os.fsencode(folder).replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin)
             for folder in program.runpath
         ]
-        return [*own, *SEARCH_PATH]
+        return [*own, *map(os.fsencode, self.kernel.library_folders)]
 
     def _search(self, name: bytes, folders: list[bytes]) -> bytes | None:
         candidates = [b"/" + name] if b"/" in name else [folder + b"/" + name for folder in folders]

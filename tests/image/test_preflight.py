@@ -7,7 +7,7 @@ import pytest
 from osvlab.filesystems.tree import Content
 from osvlab.image.preflight import PreflightError, Problem, check, preflight
 from osvlab.image.recipe import Recipe
-from osvlab.kernels import Kernel
+from osvlab.kernels import Kernel, KernelKind
 from tests.image.conftest import Compile
 
 LIBRARY = "extern int deeper(void); int answer(void) { return deeper(); }"
@@ -74,7 +74,7 @@ def test_a_missing_library_is_named_with_who_wants_it_and_where_it_was_looked_fo
     (problem,) = problems(with_library, kernel, "/prog")
     assert problem.file == "/usr/lib/libanswer.so"
     assert "missing library: libdeeper.so, wanted by /usr/lib/libanswer.so" in problem.text
-    assert "not in /, /usr/lib" in problem.text
+    assert "not in /, /usr/lib, /lib, " in problem.text
 
 
 def test_a_library_behind_a_link_and_in_the_programs_own_folder(
@@ -138,13 +138,24 @@ def test_programs_are_found_as_the_kernel_finds_them(
     assert (problems(app, kernel, command) == []) == found
 
 
+def test_each_kernel_has_folders_of_its_own(app: Path, kernel: Kernel, compile: Compile) -> None:
+    compile(app / "lib/libanswer.so", "int answer(void) { return 1; }", "-shared", "-nostdlib")
+    compile(app / "bin/prog", USER, f"-L{app}/lib", "-lanswer")
+    assert problems(app, kernel, "prog") == []
+    osv = Kernel(kernel.path, KernelKind.OSV, kernel.boot, None)
+    assert "prog (looked for in /, /usr/lib)" in texts(app, osv, "prog")
+    assert "libanswer.so, wanted by /bin/prog; not supplied by the kernel, not in /, /usr/lib" in texts(
+        app, osv, "/bin/prog"
+    )
+
+
 def test_a_slip_of_the_finger_gets_a_suggestion(app: Path, kernel: Kernel) -> None:
     (problem,) = problems(app, kernel, "/helo")
     assert problem.hint == "Did you mean /hello?"
     (problem,) = problems(app, kernel, "/bin/hello")
     assert problem.hint == "Did you mean /hello?"
     (problem,) = problems(app, kernel, "zzz")
-    assert "zzz (looked for in /, /usr/lib)" in problem.text
+    assert "zzz (looked for in /, /usr/lib, /bin, " in problem.text
 
 
 def test_links_to_programs_are_followed_and_loops_end(app: Path, kernel: Kernel) -> None:
@@ -172,6 +183,8 @@ def test_what_only_the_guest_knows_is_passed_over(app: Path, kernel: Kernel) -> 
 def test_a_kernel_that_does_not_tell_its_symbols(app: Path, kernel: Kernel, compile: Compile) -> None:
     class Silent:
         supplies_libraries = kernel.supplies_libraries
+        program_folders = kernel.program_folders
+        library_folders = kernel.library_folders
         exports = None
 
     compile(
