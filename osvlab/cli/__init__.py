@@ -7,7 +7,6 @@ it and returns the exit status. Heavy imports happen inside `do`, so that `osvla
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from osvlab import __version__
 from osvlab.cli import build, demo, doctor, inspect, run
 from osvlab.cli.exits import EXIT_STATUSES, FAILURE, INTERRUPTED, PIPE_CLOSED
 from osvlab.cli.parser import Parser
+from osvlab.cli.process import discard_output, open_streams, terminated_in_order
 from osvlab.errors import OsvlabError
 
 __all__ = ["main"]
@@ -35,12 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Everything after "--" belongs to the guest, also what looks like our options.
+    open_streams()
     end = words.index("--") if "--" in words else len(words)
     options, unknown = _parser().parse_known_args(words[:end])
     if unknown:
         # Argparse would let the main parser complain, which knows neither the usage nor the exit status.
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.words = words[end + 1 :]
+    with terminated_in_order():
+        return _do(options)
+
+
+def _do(options: argparse.Namespace) -> int:
+    """Do what was asked for, and turn whatever goes wrong into words and an exit status."""
     failure: int = getattr(options, "failure", FAILURE)
     if options.words and not getattr(options, "takes_command", False):
         return _fail(f"{options.name} takes no command after --", None, failure)
@@ -52,9 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read it has seen enough
         return PIPE_CLOSED
+    except OSError as error:
+        # The lab's own files have errors of their own: this is the output, or a limit of the process.
+        discard_output()
+        return _fail(
+            f"the operating system refused: {error}",
+            "See where the output goes, whether a disk is full (df), and what the limits are (ulimit -a).",
+            failure,
+        )
     return status
 
 

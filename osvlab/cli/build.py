@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,14 +43,14 @@ def do(options: argparse.Namespace) -> int:
     from osvlab.cli.inspect import describe
     from osvlab.image.build import build
 
-    directory = Path(options.directory)
+    name = Path(os.path.realpath(options.directory)).name
     with Progress(as_json=options.json, quiet=options.quiet).shown():
         image = build(
-            directory,
+            options.directory,
             command=guest_command(options.words),
             fs=options.fs,
             kernel=options.kernel,
-            output=options.output or f"{directory.resolve().name or 'image'}.img",
+            output=options.output or f"{name or 'image'}.img",
         )
     print(json.dumps(describe(image)) if options.json else image)
     return 0

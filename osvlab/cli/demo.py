@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.exits import FAILURE, LAB_ERROR
+from osvlab.cli.parser import seconds
 from osvlab.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,24 +33,24 @@ def add(commands: Commands) -> None:
     parser.usage_status = LAB_ERROR
     parser.set_defaults(do=do, failure=LAB_ERROR)
     parser.add_argument("--memory", default="64M", metavar="SIZE", help="the guest's memory (default 64M)")
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="default 120")
+    parser.add_argument("--timeout", type=seconds, default=120.0, metavar="SECONDS", help="default 120")
 
 
 def do(options: argparse.Namespace) -> int:
     """Build, boot, check."""
     from osvlab.cli.run import watch
-    from osvlab.cli.terminal import terminated_in_order
     from osvlab.demo import make_demo
     from osvlab.image.build import build
-    from osvlab.paths import cache_dir
+    from osvlab.paths import cache_dir, one_at_a_time
     from osvlab.vm.vm import run
 
     progress = Progress(sys.stdout)
     folder = cache_dir("demo")
-    shutil.rmtree(folder / "app", ignore_errors=True)
-    with terminated_in_order(), progress.shown():
-        demo = make_demo(folder / "app")
-        image = build(demo.directory, command=demo.command, output=folder / "demo.img")
+    with progress.shown():
+        with one_at_a_time(folder):
+            shutil.rmtree(folder / "app", ignore_errors=True)
+            demo = make_demo(folder / "app")
+            image = build(demo.directory, command=demo.command, output=folder / "demo.img")
         progress.say(f"boot it: {options.memory} of memory; from here the guest speaks")
         with run(image, memory=options.memory, timeout=options.timeout) as vm:
             status = watch(vm, progress)
@@ -88,7 +90,7 @@ def _shortest(path: Path) -> str:
     """Write a path as a person would type it here."""
     if shutil.which(path.name) == str(path):
         return path.name
-    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+    for base, prefix in ((Path.cwd(), ""), (Path(os.path.expanduser("~")), "~/")):
         if path.is_relative_to(base):
             return prefix + str(path.relative_to(base))
     return str(path)

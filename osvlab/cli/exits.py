@@ -12,7 +12,7 @@ __all__ = [
     "INTERRUPTED",
     "LAB_ERROR",
     "PIPE_CLOSED",
-    "TERMINATED",
+    "SIGNALLED",
     "exit_status",
 ]
 
@@ -23,7 +23,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 CRASHED = 134  # 128 + SIGABRT
 LOST = 137  # 128 + SIGKILL
 PIPE_CLOSED = 141  # 128 + SIGPIPE
-TERMINATED = 143  # 128 + SIGTERM
+SIGNALLED = 128  # plus the number of the signal: 143 for SIGTERM
 
 EXIT_STATUSES = f"""exit status of run and of demo:
   the guest's own, and

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "seconds"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,3 +24,20 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong with the arguments, and exit."""
         self.print_usage(sys.stderr)
         self.exit(self.usage_status, f"{self.prog}: error: {message}\n")
+
+
+def seconds(text: str) -> float:
+    """Read a time limit.
+
+    Examples
+    --------
+    >>> seconds("1.5")
+    1.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text}")
+    return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from osvlab.cli.command import guest_command
 from osvlab.cli.exits import LAB_ERROR, exit_status
+from osvlab.cli.parser import seconds
 from osvlab.cli.progress import Progress
 from osvlab.errors import OsvlabError
 
@@ -37,7 +38,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--kernel", metavar="FILE", help="an OSv or lab kernel; the lab kernel if absent")
     parser.add_argument("--memory", default="64M", metavar="SIZE", help="the guest's memory (default 64M)")
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual CPUs (default 1)")
-    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="end the guest after that time")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="end the guest after that time")
     parser.add_argument("--machine", choices=("microvm", "pc", "q35"), help="QEMU machine type")
     parser.add_argument(
         "--env",
@@ -53,11 +54,10 @@ def add(commands: Commands) -> None:
 
 def do(options: argparse.Namespace) -> int:
     """Boot it, pass the console through, and return what its end amounts to."""
-    from osvlab.cli.terminal import terminated_in_order
     from osvlab.vm.vm import run
 
     progress = Progress(as_json=options.json, quiet=options.quiet)
-    with terminated_in_order(), progress.shown():
+    with progress.shown():
         vm = run(
             options.image,
             guest_command(options.words),
@@ -75,8 +75,11 @@ def do(options: argparse.Namespace) -> int:
 
 def watch(vm: VM, progress: Progress) -> int:
     """Show a guest until it ends; return the exit status that stands for its end."""
-    from osvlab.cli.terminal import Screen, keyboard
+    from osvlab.cli.terminal import END_OF_INPUT, Screen, keyboard
+    from osvlab.kernels import Capability
 
+    # To a kernel that does not know it, it would be a letter like others.
+    ends = vm.kernel is None or vm.kernel.can(Capability.ENDS_INPUT_AT_CONTROL_D)
     screen = Screen(vm.console, sys.stdout.buffer)
 
     def wait() -> None:
@@ -86,7 +89,7 @@ def watch(vm: VM, progress: Progress) -> int:
             screen.end()
 
     waiter = threading.Thread(target=wait, name="osvlab-wait", daemon=True)
-    with keyboard(vm.console):
+    with keyboard(vm.console, END_OF_INPUT if ends else b""):
         waiter.start()
         screen.show()
         waiter.join()
@@ -104,13 +107,6 @@ def watch(vm: VM, progress: Progress) -> int:
         first_line_seconds=first,
     )
     return status
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text}")
-    return seconds
 
 
 def _environment(pairs: list[str]) -> dict[str, str] | None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import queue
 import select
-import signal
 import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import BinaryIO
 
-from osvlab.cli.exits import TERMINATED
 from osvlab.vm.console import Console, ConsoleEndedError
 
-__all__ = ["Screen", "keyboard", "terminated_in_order"]
+__all__ = ["END_OF_INPUT", "Screen", "keyboard"]
 
 END_OF_INPUT = b"\x04"  # Ctrl-D: what a terminal sends for "no more input"
 
@@ -58,11 +55,11 @@ class Screen:
 
 
 @contextmanager
-def keyboard(console: Console) -> Iterator[None]:
+def keyboard(console: Console, end_of_input: bytes = END_OF_INPUT) -> Iterator[None]:
     """Send what is typed or piped to stdin to the guest's console, for the length of a `with` block.
 
     A terminal passes each key at once and does not echo it, as the guest does that; Ctrl-C still ends the
-    run. At the end of a file or pipe the guest is sent Ctrl-D.
+    run. At the end of a file or pipe the guest is sent `end_of_input`.
     """
     handle = _usable_stdin()
     if handle is None:
@@ -74,7 +71,7 @@ def keyboard(console: Console) -> Iterator[None]:
     forget = console.subscribe(_once(lambda: os.write(ready_write, b"!")))
     reader = threading.Thread(
         target=_copy_input,
-        args=(handle, ready_read, stop_read, console.write),
+        args=(handle, ready_read, stop_read, console.write, end_of_input),
         name="osvlab-keyboard",
         daemon=True,
     )
@@ -114,7 +111,9 @@ def _usable_stdin() -> int | None:
     return handle
 
 
-def _copy_input(handle: int, ready: int, stop: int, write: Callable[[bytes], object]) -> None:
+def _copy_input(
+    handle: int, ready: int, stop: int, write: Callable[[bytes], object], end_of_input: bytes
+) -> None:
     if stop in select.select([ready, stop], [], [])[0]:
         return
     with suppress(ConsoleEndedError):
@@ -126,7 +125,7 @@ def _copy_input(handle: int, ready: int, stop: int, write: Callable[[bytes], obj
             except OSError:
                 data = b""  # the terminal went away
             if not data:
-                write(END_OF_INPUT)
+                write(end_of_input)
                 return
             write(data)
 
@@ -145,17 +144,3 @@ def _unbuffered(handle: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def terminated_in_order() -> Iterator[None]:
-    """Leave through every `finally` on SIGTERM, so that the guest ends and the terminal is put in order."""
-
-    def leave(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

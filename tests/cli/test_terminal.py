@@ -7,13 +7,14 @@ import os
 import pty
 import signal
 import termios
+import threading
 from collections.abc import Callable
 from subprocess import Popen
 from typing import Any
 
 import pytest
 
-from osvlab.cli.terminal import Screen
+from osvlab.cli.terminal import Screen, keyboard
 from osvlab.vm.console import Console
 from tests.vm.guests import Guest
 
@@ -109,3 +110,22 @@ def test_control_c_on_a_terminal_ends_the_guest(running: Callable[..., Popen[byt
         assert terminal.flags() == before
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize("end", [b"\x04", b""])
+def test_the_end_of_a_pipe_is_told_to_kernels_that_understand_it(
+    monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    typed: list[bytes] = []
+    console = Console(typed.append)
+    read, write = os.pipe()
+    with open(read) as stdin, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", stdin)
+        os.write(write, b"Ada\n")
+        os.close(write)
+        with keyboard(console, end):
+            console.feed(b"name? ")
+            for reader in threading.enumerate():
+                if reader.name == "osvlab-keyboard":
+                    reader.join(20)
+    assert b"".join(typed) == b"Ada\n" + end
