@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from osvlab.kernels import Kernel
     from osvlab.vm.machine import Machine
     from osvlab.vm.outcome import Crashed, Exited, Lost, TimedOut
-    from osvlab.vm.vm import VM, run
+    from osvlab.vm.vm import VM, run, running
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "build",
     "doctor",
     "run",
+    "running",
 ]
 
 _HOME = {
@@ -56,6 +57,7 @@ _HOME = {
     "build": "osvlab.image.build",
     "doctor": "osvlab.host",
     "run": "osvlab.vm.vm",
+    "running": "osvlab.vm.vm",
 }
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osvlab.filesystems.disk import write_command_line
+from osvlab.filesystems.disk import encode_command_line, write_command_line
 from osvlab.kernels import Boot, Capability, Kernel, KernelError
-from osvlab.paths import PathNotFoundError, parse_size
+from osvlab.paths import PathNotFoundError, format_size, parse_size
 from osvlab.vm.accelerator import acceleration
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Disk, DiskAccess, Machine, MachineError, MachineKind
@@ -51,8 +51,10 @@ def plan(
     try:
         image = _image(source, command, kernel, folder)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
+        _check_memory(kernel, size)
         kind, accelerator = _board(kernel, machine)
         text = kernel.command_line(_told(image, command), verbose=verbose, env=env)
+        encode_command_line(text)  # raises for what does not fit; a kernel would cut it off
         disk = image.path
         if kernel.boot is Boot.DISK:
             disk = _bootable(image, kernel, text, folder)
@@ -95,11 +97,23 @@ def _image(
     if isinstance(source, Image):
         return source
     path = Path(source)
+    if not os.fspath(source):  # pathlib takes it for the current directory
+        raise PathNotFoundError("no such image or directory: ''", hint="Name one; '.' is where you are.")
     if path.is_dir():
         return build(path, command, kernel=kernel, output=folder.path / "image")
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
     return Image.open(path)
+
+
+def _check_memory(kernel: Kernel, size: int) -> None:
+    """Refuse a machine so small that the kernel does not even get far enough to say so itself."""
+    if size < kernel.loaded_end:
+        raise MachineError(
+            f"{format_size(size)} of memory do not hold the kernel {kernel.path.name}, "
+            f"which is loaded up to {format_size(kernel.loaded_end)}",
+            hint="Give it more, as in memory='64M'.",
+        )
 
 
 def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKind, Accelerator]:

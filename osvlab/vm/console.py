@@ -7,6 +7,9 @@ CR LF as plain newlines, to those who read (`Console.text`, `Console.wait_for`).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
 import re
 import threading
 import time
@@ -26,6 +29,9 @@ LIMIT = 1 << 20
 # A wait looks again at this many characters before the place where its last look ended,
 # so that a match may arrive in pieces without every look reading the whole console.
 OVERLAP = 4096
+
+
+OVER = "Boot it again; all that it printed is in vm.console.text."
 
 
 class ConsoleTimeoutError(OsvlabError, TimeoutError):
@@ -65,26 +71,25 @@ class Console:
         self._ended: str | None = None
         self._subscribers: dict[object, Callable[[bytes], object]] = {}
         self._at_end: dict[object, Callable[[str], object]] = {}
-        self._changed = threading.Condition()
+        # Ctrl-C never leaves its `with` half-way and the lock taken, as it does with a condition.
+        self._lock = threading.RLock()
 
     # What the owner thread does
 
     def feed(self, data: bytes) -> None:
-        """Append what the guest printed, and tell those who wait and listen."""
-        with self._changed:
+        """Append what the guest printed, and tell those who listen."""
+        with self._lock:
             self._bytes += data
             if len(self._bytes) > self._limit:
                 self._forget(len(self._bytes) - self._limit + self._limit // 8)
             self._tell(data)
-            self._changed.notify_all()
 
     def end(self, reason: str) -> None:
-        """Nothing will come any more: those who wait are told why."""
-        with self._changed:
+        """Nothing will come any more: those who listen are told why."""
+        with self._lock:
             self._ended = reason
             for key, callback in list(self._at_end.items()):
                 self._guarded(key, callback, reason)
-            self._changed.notify_all()
 
     def _forget(self, count: int) -> None:
         # Whole lines go, unless the next line end is far: half a line would look like a whole one.
@@ -115,7 +120,7 @@ class Console:
     @property
     def text(self) -> str:
         """All that is kept, as text; bytes that are no UTF-8 show as U+FFFD."""
-        with self._changed:
+        with self._lock:
             raw, dropped = bytes(self._bytes), self._dropped
         marker = f"[... {dropped} bytes dropped ...]\n" if dropped else ""
         return marker + _decode(raw)
@@ -123,19 +128,19 @@ class Console:
     @property
     def raw(self) -> bytes:
         """All that is kept, byte for byte as the guest sent it."""
-        with self._changed:
+        with self._lock:
             return bytes(self._bytes)
 
     @property
     def position(self) -> int:
         """How many bytes the guest has printed so far, dropped ones included."""
-        with self._changed:
+        with self._lock:
             return self._dropped + len(self._bytes)
 
     @property
     def ended(self) -> str | None:
         """Why nothing will come any more; None while something may."""
-        with self._changed:
+        with self._lock:
             return self._ended
 
     def since(self, position: int, limit: int | None = None) -> tuple[int, bytes]:
@@ -157,7 +162,7 @@ class Console:
         >>> console.since(2, limit=3)
         (2, b'cde')
         """
-        with self._changed:
+        with self._lock:
             start = max(position, self._dropped)
             offset = start - self._dropped
             end = None if limit is None else offset + limit
@@ -169,7 +174,7 @@ class Console:
 
     def tail(self, count: int = 10) -> str:
         """Return the last lines, for error messages."""
-        with self._changed:
+        with self._lock:
             raw = bytes(self._bytes[-200 * count :])
         return "\n".join(_decode(raw).splitlines()[-count:])
 
@@ -188,9 +193,11 @@ class Console:
             The guest has ended.
         """
         if self._ended is not None or self._send is None:
-            raise ConsoleEndedError(f"cannot write to the console: {self._ended or 'nobody reads it'}")
+            why = self._ended or "nobody reads it"
+            raise ConsoleEndedError(f"cannot write to the console: {why}", hint=OVER)
         position = self.position
-        self._send(text.encode() if isinstance(text, str) else text)
+        # Bytes that are not UTF-8 came in as surrogates, from file names; they go out as they came.
+        self._send(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
         return position
 
     def wait_for(
@@ -219,36 +226,68 @@ class Console:
         ConsoleEndedError
             The guest ended first.
         """
-        wanted = re.compile(pattern)
+        search = _Search(self, pattern, since)
         deadline = None if timeout is None else time.monotonic() + timeout
-        start, base, seen = 0, since, -1
-        while True:
-            with self._changed:
-                if self._ended is None and self.position == seen:
-                    # Waking for nothing is harmless: the text is looked at again, and the wait goes on.
-                    self._changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-                first = max(since, self._dropped)
-                raw = bytes(self._bytes[first - self._dropped :])
-                arrived, seen = seen, self._dropped + len(self._bytes)
-                ended = self._ended
-            # Outside the lock: a slow expression must not hold up the guest's output.
-            text = _decode(raw)
-            match = wanted.search(text, start if first == base else 0)
-            if match is not None:
-                return match
-            base, start = first, max(0, len(text) - OVERLAP)
-            if ended is not None and arrived == seen:
-                raise ConsoleEndedError(self._unseen(wanted, f"the guest ended first: {ended}"))
-            if deadline is not None and time.monotonic() >= deadline:
-                raise ConsoleTimeoutError(
-                    self._unseen(wanted, f"not within {timeout:g} s"),
-                    hint="Give it more time with timeout=, or see all of it in vm.console.text.",
-                )
+        # A queue in C: what sleeps here is interrupted by Ctrl-C, which must not leave a lock behind.
+        news: queue.SimpleQueue[object] = queue.SimpleQueue()
+        unsubscribe = self.subscribe(news.put, replay=False, on_end=news.put)
+        try:
+            while (match := search.look()) is None:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise self._too_late(search, timeout)
+                with contextlib.suppress(queue.Empty):
+                    news.get(timeout=None if left is None else min(left, threading.TIMEOUT_MAX))
+                    while True:  # one look is enough for all that came meanwhile
+                        news.get_nowait()
+            return match
+        finally:
+            unsubscribe()
 
-    def _unseen(self, wanted: re.Pattern[str], why: str) -> str:
-        tail = self.tail()
-        said = f"The console's last lines:\n{tail}" if tail else "The console is empty."
-        return f"no match for {wanted.pattern!r} on the console: {why}. {said}"
+    async def wait_for_async(
+        self, pattern: str | re.Pattern[str], timeout: float | None = 30, *, since: int = 0
+    ) -> re.Match[str]:
+        r"""Wait as `wait_for` does, while the other tasks of the caller's asyncio loop go on.
+
+        Examples
+        --------
+        >>> async def both() -> str:
+        ...     console = Console()
+        ...     asyncio.get_running_loop().call_later(0.01, console.feed, b"ready\r\n")
+        ...     return (await console.wait_for_async("ready"))[0]
+        >>> asyncio.run(both())
+        'ready'
+        """
+        search = _Search(self, pattern, since)
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_: object) -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        unsubscribe = self.subscribe(wake, replay=False, on_end=wake)
+        try:
+            async with asyncio.timeout(timeout):
+                while (match := search.look()) is None:
+                    await changed.wait()
+                    changed.clear()
+                return match
+        except TimeoutError:
+            raise self._too_late(search, timeout) from None
+        finally:
+            unsubscribe()
+
+    def _too_late(self, search: _Search, timeout: float | None) -> ConsoleTimeoutError:
+        return ConsoleTimeoutError(
+            search.failed(f"not within {timeout:g} s"),
+            hint="Give it more time with timeout=, or see all of it in vm.console.text.",
+        )
+
+    def _kept(self, since: int) -> tuple[int, bytes, str | None]:
+        """Return where the kept bytes from a position on start, the bytes, and why nothing will follow."""
+        with self._lock:
+            first = max(since, self._dropped)
+            raw = bytes(self._bytes[first - self._dropped :])
+            return first, raw, self._ended
 
     def subscribe(
         self,
@@ -273,7 +312,7 @@ class Console:
             that is so already.
         """
         key = object()
-        with self._changed:
+        with self._lock:
             if replay and self._bytes:
                 callback(bytes(self._bytes))
             self._subscribers[key] = callback
@@ -283,7 +322,7 @@ class Console:
                     on_end(self._ended)
 
         def unsubscribe() -> None:
-            with self._changed:
+            with self._lock:
                 self._subscribers.pop(key, None)
                 self._at_end.pop(key, None)
 
@@ -294,6 +333,33 @@ class Console:
 
     def __repr__(self) -> str:
         return f"<Console, {self.position} bytes, {self._ended or 'open'}>"
+
+
+class _Search:
+    """A search that goes on where its last look ended."""
+
+    def __init__(self, console: Console, pattern: str | re.Pattern[str], since: int) -> None:
+        self._console = console
+        self._wanted = re.compile(pattern)
+        self._since = self._base = since
+        self._start = 0
+
+    def look(self) -> re.Match[str] | None:
+        """Search what has arrived. Raises ConsoleEndedError when nothing is found and nothing will come."""
+        first, raw, ended = self._console._kept(self._since)
+        # Outside the lock: a slow expression must not hold up the guest's output.
+        text = _decode(raw)
+        match = self._wanted.search(text, self._start if first == self._base else 0)
+        self._base, self._start = first, max(0, len(text) - OVERLAP)
+        if match is None and ended is not None:
+            raise ConsoleEndedError(self.failed(f"the guest ended first: {ended}"), hint=OVER)
+        return match
+
+    def failed(self, why: str) -> str:
+        """Say that nothing was found."""
+        tail = self._console.tail()
+        said = f"The console's last lines:\n{tail}" if tail else "The console is empty."
+        return f"no match for {self._wanted.pattern!r} on the console: {why}. {said}"
 
 
 def _decode(raw: bytes) -> str:

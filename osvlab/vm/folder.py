@@ -48,11 +48,24 @@ class Folder:
 
     def __init__(self, room: int = 0) -> None:
         root = _root_with(room)
+        try:
+            self._make(root)
+        except OSError as error:
+            raise OsvlabError(
+                f"cannot make a machine's folder in {root}: {error}",
+                hint="Make room there, or point XDG_RUNTIME_DIR to a folder of your own.",
+            ) from error
+
+    def _make(self, root: Path) -> None:
         name = secrets.token_hex(4)
         unborn = root / f"new-{name}"
         unborn.mkdir(mode=0o700)
         # Locked before it gets its name: a sweeper never sees a folder between the two.
-        self._lock = os.open(unborn / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock = os.open(unborn / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            unborn.rmdir()
+            raise
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.path = root / f"vm-{name}"
         unborn.rename(self.path)
@@ -64,9 +77,17 @@ class Folder:
     def remove(self) -> None:
         """Remove everything; a second call does nothing."""
         if self._lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
+            os.close(self._lock)  # a sweeper that comes now does the same; and listing needs a descriptor
             self._lock = -1
+            _remove_flat(self.path)
+
+
+def _remove_flat(folder: Path) -> None:
+    """Remove a folder without folders in it; where descriptors are short, one is enough for this."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _roots() -> Iterator[Path]:
@@ -77,11 +98,17 @@ def _roots() -> Iterator[Path]:
     """
     if os.path.isabs(os.environ.get("XDG_RUNTIME_DIR", "")):
         yield runtime_dir("vms")
-    for shared in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+    for shared in filter(None, (Path("/dev/shm"), _temporary())):
         if os.access(shared, os.W_OK | os.X_OK):
             private = _private(shared)
             if private is not None:
                 yield private
+
+
+def _temporary() -> Path | None:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(tempfile.gettempdir())
+    return None  # nowhere at all can this user write temporary files
 
 
 def _private(shared: Path) -> Path | None:
@@ -137,8 +164,8 @@ def _abandoned(folder: Path) -> bool:
     """Take the lock of a folder nobody holds, and remove the folder under it."""
     try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False  # its owner is removing it at this moment
+    except OSError:
+        return False  # its owner is removing it at this moment, or it is none of ours
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

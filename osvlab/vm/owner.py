@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -63,12 +64,32 @@ class Owner:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("the owner thread cannot wait for itself; await the coroutine instead")
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        # No future of `concurrent`: its lock may stay taken when Ctrl-C comes at the wrong moment, and
+        # then the owner would wait for it for ever. A queue in C has no such moment.
+        done: queue.SimpleQueue[asyncio.Task[T]] = queue.SimpleQueue()
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            tasks.append(self.loop.create_task(work))
+            tasks[0].add_done_callback(done.put)
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        self.loop.call_soon_threadsafe(begin)
         try:
-            return future.result(timeout)
+            task = done.get(timeout=None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        except queue.Empty:
+            self.loop.call_soon_threadsafe(cancel)
+            raise TimeoutError from None
         except BaseException:
-            future.cancel()
+            self.loop.call_soon_threadsafe(cancel)
             raise
+        return task.result()
+
+    async def awaited(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the owner's loop, awaited on the caller's; a caller that leaves cancels it."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
 _lock = threading.Lock()

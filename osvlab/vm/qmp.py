@@ -32,6 +32,9 @@ NOT_AN_ANSWER = -1
 """What stands for the number that greetings and events do not carry."""
 
 
+AGAIN = "Boot it again; vm.outcome says how it ended."
+
+
 class MonitorError(QemuError):
     """QEMU refused a command, or is gone."""
 
@@ -84,12 +87,15 @@ class Monitor:
             QEMU refused it (the message is QEMU's own), or ended first.
         """
         if not self._open:
-            raise MonitorError(f"the virtual machine has ended: it takes no {command}")
+            raise MonitorError(f"the virtual machine has ended: it takes no {command}", hint=AGAIN)
         number = next(self._numbers)
         try:
             line = json.dumps({"execute": command, "arguments": arguments, "id": number})
         except (TypeError, ValueError) as error:
-            raise MonitorError(f"the arguments of {command} cannot be written as JSON: {error}") from error
+            raise MonitorError(
+                f"the arguments of {command} cannot be written as JSON: {error}",
+                hint="Use numbers, texts, lists and dictionaries.",
+            ) from error
         answer = self._waiting[number] = self._loop.create_future()
         try:
             async with self._speaking:
@@ -117,7 +123,9 @@ class Monitor:
         self._open = False
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(MonitorError("the virtual machine ended before its monitor answered"))
+                answer.set_exception(
+                    MonitorError("the virtual machine ended before its monitor answered", hint=AGAIN)
+                )
                 answer.exception()  # perhaps nobody asks any more, which is no mistake
 
     def _read(self) -> bool:

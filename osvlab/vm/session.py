@@ -13,16 +13,16 @@ import contextlib
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from osvlab.errors import OsvlabError
 from osvlab.events import Event, publish
 from osvlab.kernels import Kernel
-from osvlab.vm.console import Console, ConsoleEndedError
+from osvlab.vm.console import OVER, Console, ConsoleEndedError
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Machine
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
@@ -34,6 +34,8 @@ from osvlab.vm.timeline import BootTimeline
 
 __all__ = ["Session", "VmEnded", "VmStarted"]
 
+LIMITS = "See what this process may use (ulimit -a): each guest takes 9 descriptors and a few threads."
+
 START_DEADLINE = 30.0
 """Seconds for QEMU to answer its monitor; it takes 0.03 on an idle host."""
 
@@ -41,7 +43,7 @@ POWER_OFF_GRACE = 3.0
 """Seconds for QEMU to end after its guest has."""
 
 WRITE_DEADLINE = 10.0
-"""Seconds for the guest to take what is typed, once its buffers are full."""
+"""Seconds for the guest to take some of what is typed, once its buffers are full."""
 
 PAUSE = 0.001
 """Seconds between two looks at what a guest prints, while it prints."""
@@ -98,8 +100,9 @@ class Session:
         self.console = Console(self._type)
         self.report = Report()
         self.outcome: Outcome | None = None
-        self.ended = threading.Event()
-        self._kernel = kernel
+        self.keeper: object = None
+        """Who shows this session to people; kept while the guest runs, so that it can be found again."""
+        self.kernel = kernel
         self._application = kernel.application_line if kernel is not None else None
         self._shut_down = False
         self._ending: Lost | TimedOut | None = None
@@ -107,6 +110,8 @@ class Session:
         self._application_output: float | None = None
         self._typing = asyncio.Lock()
         self._room = asyncio.Event()  # set when the keyboard's pipe can take more, or is gone
+        self._pipes: list[int] = []
+        self._printing = self._reporting = self._keyboard = -1
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._deadline: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -122,8 +127,10 @@ class Session:
         self._loop = asyncio.get_running_loop()
         try:
             await self._spawn()
-        except BaseException:
+        except BaseException as error:
             self.folder.remove()
+            if isinstance(error, OSError) and not isinstance(error, OsvlabError):
+                raise QemuError(f"cannot start QEMU: {error}", hint=LIMITS) from error
             raise
         Session.live.add(self)
         self._life = self._loop.create_task(self._live())
@@ -133,7 +140,10 @@ class Session:
         except BaseException as error:
             self._end(Lost("its start was interrupted", stopped=True))
             if isinstance(error, TimeoutError):
-                raise QemuError(f"QEMU did not answer its monitor within {START_DEADLINE:g} s") from error
+                raise QemuError(
+                    f"QEMU did not answer its monitor within {START_DEADLINE:g} s",
+                    hint="Is the host overloaded? See what it can do: osvlab doctor.",
+                ) from error
             raise
         if self._refused:
             raise QemuError(
@@ -161,12 +171,11 @@ class Session:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self.monitor = Monitor(ours, self._shutting_down)
-        self._pipes = [
-            _pipe(self.folder.path / name) for name in ("console.out", "report.out", "console.in")
-        ]
-        self._printing, self._reporting, self._keyboard = self._pipes
-        os.close(_pipe(self.folder.path / "report.in"))  # QEMU wants one, and nothing goes down it
         try:
+            for name in ("console.out", "report.out", "console.in"):
+                self._pipes.append(_pipe(self.folder.path / name))
+            self._printing, self._reporting, self._keyboard = self._pipes
+            os.close(_pipe(self.folder.path / "report.in"))  # QEMU wants one, and nothing goes down it
             words = [os.fspath(find_qemu()), *arguments(self.machine, self.accelerator, theirs.fileno())]
             with open(self.folder.path / "qemu.log", "wb") as log:
                 self.started = time.monotonic()
@@ -259,18 +268,25 @@ class Session:
     async def stop(self) -> None:
         """End the guest, if it runs, and wait until everything is cleaned up."""
         self._end(Lost("stopped on request", stopped=True))
+        await self.over()
+
+    async def over(self) -> None:
+        """Wait until the guest has ended and everything is cleaned up."""
         await asyncio.shield(self._life)
 
     def _type(self, data: bytes) -> None:
         """Send bytes to the console; called from any thread but the owner's."""
         try:
-            owner().call(self._send(data), WRITE_DEADLINE)
+            owner().call(self._send(data))
         except TimeoutError as error:
             raise ConsoleEndedError(
-                f"the guest does not read its console: nothing was taken in {WRITE_DEADLINE:g} s"
+                f"the guest does not read its console: nothing was taken in {WRITE_DEADLINE:g} s",
+                hint="Wait until it asks for input, or type less.",
             ) from error
         except OSError as error:
-            raise ConsoleEndedError("cannot write to the console: the virtual machine has ended") from error
+            raise ConsoleEndedError(
+                "cannot write to the console: the virtual machine has ended", hint=OVER
+            ) from error
 
     async def _send(self, data: bytes) -> None:
         async with self._typing:  # one after the other, also when the first must wait
@@ -278,7 +294,8 @@ class Session:
                 try:
                     data = data[os.write(self._keyboard, data) :]
                 except BlockingIOError:
-                    await self._writable()
+                    # Once its buffers are full, a slow guest takes its time, but not for ever.
+                    await asyncio.wait_for(self._writable(), WRITE_DEADLINE)
 
     async def _writable(self) -> None:
         self._room.clear()
@@ -309,7 +326,6 @@ class Session:
         self._clean_up()
         self.outcome = outcome
         self.console.end(str(outcome).partition("\n")[0])
-        self.ended.set()
         publish(VmEnded(self.pid, outcome))
 
     def _stop_listening(self) -> None:
@@ -322,9 +338,11 @@ class Session:
         self._close_pipes()
         self.folder.remove()
         Session.live.discard(self)
+        self.keeper = None
 
     def _close_pipes(self) -> None:
-        self._loop.remove_writer(self._keyboard)
+        if self._keyboard >= 0:
+            self._loop.remove_writer(self._keyboard)
         self._room.set()
         pipes, self._pipes = self._pipes, []
         self._printing = self._reporting = self._keyboard = -1
@@ -344,8 +362,8 @@ class Session:
             return Crashed(CrashReport("crash of which the kernel could not report more"))
         if status > 0 and status % 2 and reason is None and not self._messages:
             return Exited(status >> 1)  # straight through isa-debug-exit
-        if status == 0 and reason in (None, "guest-shutdown") and self._kernel is not None:
-            verdict = self._kernel.verdict(self.console.text)
+        if status == 0 and reason in (None, "guest-shutdown") and self.kernel is not None:
+            verdict = self.kernel.verdict(self.console.text)
             if verdict is not None and verdict.fault is not None:
                 frames = (Frame(address, symbol, offset) for address, symbol, offset in verdict.backtrace)
                 return Crashed(CrashReport(verdict.fault, backtrace=tuple(frames)))
@@ -378,11 +396,6 @@ class Session:
     def timeline(self) -> BootTimeline | None:
         """Where the time of the boot went, as far as it has come."""
         return BootTimeline.measured(self.report, self.started, self._first_output, self._application_output)
-
-    @property
-    def first_output(self) -> float | None:
-        """Seconds from the start of QEMU to the first byte on the console."""
-        return None if self._first_output is None else self._first_output - self.started
 
 
 def _pipe(path: Path) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from osvlab.errors import OsvlabError
 from osvlab.kernels import Kernel
+from osvlab.paths import open_bytes
 from osvlab.vm.accelerator import acceleration
 from osvlab.vm.console import Console
 from osvlab.vm.folder import Folder, sweep
@@ -24,7 +27,7 @@ from osvlab.vm.timeline import BootTimeline
 if TYPE_CHECKING:
     from osvlab.image.image import Image
 
-__all__ = ["VM", "StillRunningError", "run", "stop_all"]
+__all__ = ["VM", "StillRunningError", "run", "running", "stop_all"]
 
 
 class StillRunningError(OsvlabError, TimeoutError):
@@ -34,8 +37,11 @@ class StillRunningError(OsvlabError, TimeoutError):
 class VM:
     """A virtual machine that runs, or has run.
 
-    It runs from the moment it is made. As a context manager it ends with the block;
-    otherwise with `stop`, with its ``timeout``, or with Python, whichever is first.
+    It runs from the moment it is made. As a context manager (``with`` or ``async with``)
+    it ends with the block; otherwise with `stop`, with its ``timeout``, or with Python,
+    whichever is first. `running` lists those that run.
+
+    Whatever waits has a twin for asyncio: ``await vm.wait_async()``.
 
     Parameters
     ----------
@@ -80,6 +86,7 @@ class VM:
         except BaseException:
             folder.remove()
             raise
+        self._session.keeper = self
         owner().call(self._session.start())
         _sweep_once()
 
@@ -113,6 +120,11 @@ class VM:
         return self._session.timeline
 
     @property
+    def kernel(self) -> Kernel | None:
+        """What is known of the kernel that runs; None if nothing is."""
+        return self._session.kernel
+
+    @property
     def pid(self) -> int:
         """QEMU's process id."""
         return self._session.pid
@@ -135,13 +147,25 @@ class VM:
         StillRunningError
             It has not ended within `timeout` seconds; it still runs.
         """
-        if not self._session.ended.wait(timeout):
+        if self._session.outcome is None:
+            with contextlib.suppress(TimeoutError):
+                owner().call(self._session.over(), timeout)
+        return self._ended_within(timeout)
+
+    async def wait_async(self, timeout: float | None = None) -> Outcome:
+        """Wait as `wait` does, while the other tasks of the caller's asyncio loop go on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await owner().awaited(self._session.over())
+        return self._ended_within(timeout)
+
+    def _ended_within(self, timeout: float | None) -> Outcome:
+        outcome = self._session.outcome
+        if outcome is None:
             raise StillRunningError(
                 f"the guest still runs after {timeout:g} s, and said last:\n{self.console.tail()}",
                 hint="Wait longer, end it with vm.stop(), or give it a limit with run(..., timeout=).",
             )
-        outcome = self._session.outcome
-        assert outcome is not None  # it is set before the event is
         return outcome
 
     def wait_for(
@@ -149,6 +173,12 @@ class VM:
     ) -> re.Match[str]:
         """Wait until the console contains a match of a regular expression; see `Console.wait_for`."""
         return self.console.wait_for(pattern, timeout, since=since)
+
+    async def wait_for_async(
+        self, pattern: str | re.Pattern[str], timeout: float | None = 30, *, since: int = 0
+    ) -> re.Match[str]:
+        """Wait as `wait_for` does, while the other tasks of the caller's asyncio loop go on."""
+        return await self.console.wait_for_async(pattern, timeout, since=since)
 
     def write(self, text: str | bytes) -> int:
         """Type to the guest; returns the console's position before that, see `Console.write`."""
@@ -171,6 +201,19 @@ class VM:
         """End the guest if it runs, clean up, and say how it ended."""
         owner().call(self._session.stop())
         return self.wait()
+
+    async def stop_async(self) -> Outcome:
+        """End the guest as `stop` does, while the other tasks of the caller's asyncio loop go on."""
+        await owner().awaited(self._session.stop())
+        return self.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop_async()
 
     def __enter__(self) -> Self:
         return self
@@ -253,12 +296,26 @@ def run(
 def check_readable(kernel: Path) -> None:
     """Raise `MachineError` unless a kernel file can be read."""
     try:
-        with kernel.open("rb"):
-            pass
+        os.close(open_bytes(kernel))
     except OSError as error:
         raise MachineError(
             f"cannot open the kernel {kernel}: {error.strerror}", hint="Check the path."
         ) from error
+
+
+def running() -> list[VM]:
+    """Return the virtual machines of this Python that run, the oldest first.
+
+    A VM runs until it is stopped, also when nobody remembers it: a notebook's cell that
+    was run again, a name that was given to another. Here it is found again.
+
+    Examples
+    --------
+    >>> for vm in running():
+    ...     vm.stop()
+    """
+    found = [(session.started, session.keeper) for session in list(Session.live)]
+    return [vm for _, vm in sorted(found, key=lambda pair: pair[0]) if isinstance(vm, VM)]
 
 
 def stop_all() -> None:

@@ -192,7 +192,7 @@ def test_an_empty_directory_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     ("options", "said"),
     [
         ({"memory": "lots"}, "not a size"),
-        ({"memory": "1000"}, "1000 bytes"),
+        ({"memory": "1000"}, "1000 B"),
         ({"cpus": 0}, "0 CPUs"),
         ({"machine": "vax"}, "no such machine: vax"),
         ({"timeout": 0}, "not a timeout"),
@@ -204,6 +204,34 @@ def test_an_empty_directory_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 def test_bad_options(image: Image, options: dict[str, object], said: str) -> None:
     with pytest.raises(OsvlabError, match=said):
         run(image, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("memory", ["1M", "2M"])
+def test_memory_that_does_not_even_hold_the_kernel(image: Image, memory: str) -> None:
+    # Such a guest cannot say a word; QEMU would run nothing, for ever.
+    with pytest.raises(OsvlabError, match=rf"{memory[0]} MiB of memory do not hold the kernel lab-kernel"):
+        run(image, memory=memory)
+
+
+def test_a_command_that_the_kernel_would_cut_off(image: Image) -> None:
+    with pytest.raises(OsvlabError, match="there is room for 32255") as caught:
+        run(image, "/hello " + "x" * 32768)
+    assert "runscript" in str(caught.value.hint)
+
+
+def test_the_longest_command_arrives_whole(image: Image) -> None:
+    command = "/absent " + "x" * (32255 - len("--rootfs=rofs /absent ") - 1) + "y"
+    with run(image, command, timeout=60) as vm:
+        vm.wait()
+    assert f"Cmdline: {command}\n" in vm.console.text
+
+
+def test_the_current_directory_is_not_taken_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PathNotFoundError, match="no such image or directory: ''"):
+        run("")
 
 
 # A kernel that starts from its own disk: its marks are OSv's, its code is ours

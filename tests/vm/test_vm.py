@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import signal
 import threading
 import time
@@ -428,3 +429,62 @@ def test_a_qemu_that_stays_when_its_guest_has_gone(boot: Boot, monkeypatch: pyte
     owner().loop.call_soon_threadsafe(session._shutting_down)
     assert isinstance(vm.wait(20), Lost)
     assert gone(vm.pid)
+
+
+def test_too_few_descriptors_are_said_and_nothing_is_left(
+    boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert boot(HELLO.exit(0)).wait(20) == Exited(0)
+    used = len(os.listdir("/proc/self/fd"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    refused: list[OsvlabError] = []
+    while len(refused) < 30:  # each time one descriptor more, until they are enough
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + len(refused), before[1]))
+        try:
+            boot(HELLO).wait(20)
+            break
+        except OsvlabError as error:
+            refused.append(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert 5 < len(refused) < 30
+    assert all("Too many open files" in error.message and error.hint for error in refused), refused
+    assert len(os.listdir("/proc/self/fd")) <= used
+    assert not list((tmp_path / "osvlab" / "vms").iterdir())
+
+
+def test_more_words_than_the_host_passes_on(boot: Boot, guest_folder: Path) -> None:
+    machine = Machine(kernel=HELLO.assemble(guest_folder), memory=16 << 20, command_line="x" * 200_000)
+    with pytest.raises(QemuError, match=r"cannot start QEMU: .*Argument list too long"):
+        VM(machine)
+
+
+def test_a_slow_reader_is_waited_for_while_it_reads(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osvlab.vm.session.WRITE_DEADLINE", 2.0)
+    # QEMU hands a guest some thirty thousand bytes a second; the first 64 KiB fit into the pipe.
+    guest = Guest().code(
+        "mov $160000, %ebx",
+        "1: mov $0x3FD, %edx; in (%dx), %al; test $1, %al; jz 1b",
+        "mov $0x3F8, %edx; in (%dx), %al",
+        "dec %ebx; jnz 1b",
+    )
+    vm = boot(guest.exit(0))
+    vm.write(b"x" * 160_000)
+    assert vm.wait(60) == Exited(0)
+
+
+def test_names_that_are_not_utf8_are_typed_as_they_are(boot: Boot) -> None:
+    vm = boot(Guest().say("?").echo_line().exit(0))
+    vm.wait_for("[?]")
+    vm.write(os.fsdecode(b"caf\xe9\n"))
+    vm.wait(20)
+    assert vm.console.raw == b"?caf\xe9\n"
+
+
+def test_a_pipe_is_not_waited_for(boot: Boot, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MachineError, match=r"cannot open the kernel .*pipe: it is a pipe"):
+        VM(Machine(kernel=tmp_path / "pipe"))
+    with pytest.raises(MachineError, match=r"cannot open the disk .*pipe: it is a pipe"):
+        VM(Machine(kind=MachineKind.PC, disks=(Disk(tmp_path / "pipe"),)))
