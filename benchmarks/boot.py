@@ -13,6 +13,7 @@ from benchmarks.qemu import bare_kernel, command, seconds_to_end, seconds_to_lin
 from osvlab.demo import compile_example
 from osvlab.errors import OsvlabError
 from osvlab.image.image import Image
+from osvlab.vm.machine import MachineError
 from osvlab.vm.outcome import Exited
 from osvlab.vm.qemu import QemuError
 
@@ -81,7 +82,7 @@ def smallest_memory() -> Iterator[tuple[str, str, Bound, Measured]]:
             try:
                 with osvlab.run(image, memory=f"{mebibytes}M", timeout=30) as vm:
                     return vm.wait() == Exited(0)
-            except QemuError:  # it does not even load the kernel
+            except (MachineError, QemuError):  # there is not even room to load the kernel
                 return False
 
         too_little, enough = 1, 64

@@ -158,3 +158,10 @@ def test_the_programs_run_on_this_host(tmp_path: Path) -> None:
 def test_a_line_that_never_comes_is_an_error() -> None:
     with pytest.raises(OsvlabError, match=r"was not printed.*something else"):
         until_line(["echo", "something else"], b"hello")
+
+
+@pytest.mark.qemu
+def test_the_smallest_memory_is_found() -> None:
+    ((_, unit, _, measured),) = registered["memory"]()
+    assert unit == "MiB"
+    assert 3 < measured.value <= 8

@@ -68,7 +68,7 @@ def python_says(checkout: Path, version: str) -> str:
     """Return a PATH with the tools of the set-up, and a python3 of that version and no other Python."""
     tools = checkout / "tools"
     tools.mkdir(exist_ok=True)
-    for name in ("dirname", "sed", "id", "dpkg-query", "apt-cache", "sha256sum", "cut", "cat"):
+    for name in ("dirname", "grep", "rm", "sed", "id", "dpkg-query", "apt-cache", "sha256sum", "cut", "cat"):
         if (found := shutil.which(name)) is not None:
             (tools / name).symlink_to(found)
     python = tools / "python3"
@@ -84,6 +84,23 @@ def test_an_old_python_is_named_with_its_version(checkout: Path) -> None:
     assert "Python 3.11 or newer" in ended.stderr
     assert f"{checkout}/tools/python3 3.9.2" in ended.stderr
     assert "PYTHON=" in ended.stderr
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_venv_that_was_moved_is_made_again(checkout: Path, moved: bool) -> None:
+    (checkout / "binder/apt.txt").write_text("")
+    scripts = checkout / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    scripts.parent.chmod(0o777)
+    (scripts / "python").write_text("#!/bin/sh\nexit 0\n")
+    (scripts / "python").chmod(0o755)
+    (scripts / "pip").write_text(f"#!{'/elsewhere' if moved else checkout.resolve()}/.venv/bin/python\n")
+    ended = set_up(checkout, path=python_says(checkout, "3.9.2"))
+    if moved:
+        assert "Python 3.11 or newer" in ended.stderr  # which it wants for a new one
+    else:
+        assert ended.returncode == 0, ended.stderr
+        assert "pip install -e ." in ended.stderr
 
 
 def test_an_unknown_extra_is_refused(checkout: Path) -> None:
