@@ -116,6 +116,7 @@ def _copy_input(
 ) -> None:
     if stop in select.select([ready, stop], [], [])[0]:
         return
+    last = b"\n"
     with suppress(ConsoleEndedError):
         while True:
             if stop in select.select([handle, stop], [], [])[0]:
@@ -125,8 +126,10 @@ def _copy_input(
             except OSError:
                 data = b""  # the terminal went away
             if not data:
-                write(end_of_input)
+                # As on any terminal, the first one in the middle of a line only ends the line.
+                write(end_of_input if last in b"\r\n" else end_of_input * 2)
                 return
+            last = data[-1:]
             write(data)
 
 

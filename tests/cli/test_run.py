@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from osvlab.demo import static_busybox
 from tests.cli.conftest import Lab
 from tests.vm.guests import Guest
 
@@ -147,3 +148,13 @@ def test_without_qemu_the_fix_is_named(lab: Lab) -> None:
     assert ended.returncode == 125
     assert "/no/qemu" in ended.stderr
     assert "hint:" in ended.stderr
+
+
+@pytest.mark.parametrize("text", ["", "five\n", "a line without its end", "one\ntwo\nthr"])
+def test_a_program_gets_all_of_a_pipe_and_its_end(lab: Lab, tmp_path: Path, text: str) -> None:
+    app = tmp_path / "counting"
+    app.mkdir()
+    (app / "busybox").write_bytes(static_busybox().read_bytes())
+    ended = lab("run", "--quiet", "--timeout", "30", app, "--", "/busybox wc -c", stdin=text)
+    assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.endswith(f"{len(text)}\n")  # after the echo of a last line without its end

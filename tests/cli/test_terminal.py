@@ -112,20 +112,28 @@ def test_control_c_on_a_terminal_ends_the_guest(running: Callable[..., Popen[byt
         terminal.close()
 
 
-@pytest.mark.parametrize("end", [b"\x04", b""])
+@pytest.mark.parametrize(
+    ("piped", "end", "expected"),
+    [
+        (b"Ada\n", b"\x04", b"Ada\n\x04"),
+        (b"Ada\n", b"", b"Ada\n"),
+        (b"", b"\x04", b"\x04"),
+        (b"Ada", b"\x04", b"Ada\x04\x04"),  # the first ends the line
+    ],
+)
 def test_the_end_of_a_pipe_is_told_to_kernels_that_understand_it(
-    monkeypatch: pytest.MonkeyPatch, end: bytes
+    monkeypatch: pytest.MonkeyPatch, piped: bytes, end: bytes, expected: bytes
 ) -> None:
     typed: list[bytes] = []
     console = Console(typed.append)
     read, write = os.pipe()
     with open(read) as stdin, monkeypatch.context() as patch:
         patch.setattr("sys.stdin", stdin)
-        os.write(write, b"Ada\n")
+        os.write(write, piped)
         os.close(write)
         with keyboard(console, end):
             console.feed(b"name? ")
             for reader in threading.enumerate():
                 if reader.name == "osvlab-keyboard":
                     reader.join(20)
-    assert b"".join(typed) == b"Ada\n" + end
+    assert b"".join(typed) == expected
