@@ -8,6 +8,7 @@ would prove less: it is reused, and means nothing in another container.)
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from osvlab.errors import OsvlabError
 from osvlab.paths import format_size, runtime_dir
@@ -46,6 +48,9 @@ class Folder:
         No folder that could hold it has that much room.
     """
 
+    held: ClassVar[set[Path]] = set()
+    """Where folders of this Python are, to be removed when it ends."""
+
     def __init__(self, room: int = 0) -> None:
         root = _root_with(room)
         try:
@@ -58,17 +63,19 @@ class Folder:
 
     def _make(self, root: Path) -> None:
         name = secrets.token_hex(4)
-        unborn = root / f"new-{name}"
+        unborn, self.path = root / f"new-{name}", root / f"vm-{name}"
+        Folder.held |= {unborn, self.path}
         unborn.mkdir(mode=0o700)
         # Locked before it gets its name: a sweeper never sees a folder between the two.
         try:
             self._lock = os.open(unborn / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             unborn.rmdir()
+            Folder.held -= {unborn, self.path}
             raise
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = root / f"vm-{name}"
         unborn.rename(self.path)
+        Folder.held.discard(unborn)
 
     def link(self, name: str, target: Path) -> None:
         """Give a file of the host a plain name in the folder."""
@@ -80,6 +87,17 @@ class Folder:
             os.close(self._lock)  # a sweeper that comes now does the same; and listing needs a descriptor
             self._lock = -1
             _remove_flat(self.path)
+            Folder.held.discard(self.path)
+
+
+def _remove_held() -> None:
+    for folder in list(Folder.held):
+        _remove_flat(folder)
+
+
+# A signal may come when a folder is there and nobody has it yet. A forked child leaves its parent's alone.
+atexit.register(_remove_held)
+os.register_at_fork(after_in_child=Folder.held.clear)
 
 
 def _remove_flat(folder: Path) -> None:

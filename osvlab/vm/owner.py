@@ -11,6 +11,7 @@ guests must be started by a thread that lives exactly as long as Python does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import threading
@@ -20,6 +21,9 @@ from typing import Any, TypeVar
 __all__ = ["Owner", "owner"]
 
 T = TypeVar("T")
+
+TIDYING = 5.0
+"""Seconds that work which is cancelled may take to end."""
 
 
 class Owner:
@@ -79,11 +83,14 @@ class Owner:
         self.loop.call_soon_threadsafe(begin)
         try:
             task = done.get(timeout=None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
-        except queue.Empty:
+        except BaseException as error:
             self.loop.call_soon_threadsafe(cancel)
-            raise TimeoutError from None
-        except BaseException:
-            self.loop.call_soon_threadsafe(cancel)
+            # It tidies up behind itself: Python may be about to end, and the owner's thread with it.
+            with contextlib.suppress(queue.Empty):
+                if not (tasks and tasks[0].done()):  # the queue may have given it away already
+                    done.get(timeout=TIDYING)
+            if isinstance(error, queue.Empty):
+                raise TimeoutError from None
             raise
         return task.result()
 

@@ -137,6 +137,13 @@ def test_a_terminals_ctrl_c_does_not_reach_qemu(boot: Callable[..., VM]) -> None
     assert os.getsid(vm.pid) != os.getsid(0)
 
 
+def test_a_folder_that_nobody_has_yet_goes_with_its_python(child: Callable[[str], Child]) -> None:
+    python = child("from osvlab.vm.folder import Folder; vm.stop(); print(Folder().path)")
+    output, _ = python.process.communicate(timeout=20)
+    assert output.strip().rpartition("/")[2].startswith("vm-")
+    assert not Path(output.strip()).exists()
+
+
 def test_a_forked_child_leaves_the_guests_alone(child: Callable[[str], Child]) -> None:
     python = child(
         "if os.fork() == 0:\n"

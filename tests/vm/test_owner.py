@@ -44,3 +44,18 @@ def test_it_does_not_wait_for_itself() -> None:
 
     with pytest.raises(RuntimeError, match="itself"):
         owner().call(inside())
+
+
+def test_a_caller_that_leaves_waits_until_the_work_has_tidied_up() -> None:
+    tidy = threading.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)
+            tidy.set()
+
+    with pytest.raises(TimeoutError):
+        owner().call(work(), timeout=0.01)
+    assert tidy.is_set()
