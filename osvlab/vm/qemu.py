@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.vm.machine import Accelerator, DiskAccess, Machine, MachineKind
 
-__all__ = ["QemuError", "QemuMissingError", "arguments", "die_with_python", "find_qemu"]
+__all__ = ["QemuError", "QemuMissingError", "arguments", "die_with_python", "find_qemu", "why_ended"]
 
 INSTALL = "Install it: sudo apt-get install qemu-system-x86"
 
@@ -157,3 +158,27 @@ def _channels(monitor: int) -> list[str]:
         *("-chardev", "socket,id=debugger,path=debugger.sock,server=on,wait=off"),
         *("-mon", "chardev=debugger,mode=control"),
     ]
+
+
+def why_ended(status: int, reason: str | None) -> str:
+    """Say in words how QEMU ended, from its exit status and the reason that its monitor gave.
+
+    Examples
+    --------
+    >>> why_ended(-9, None)
+    'QEMU was killed by SIGKILL'
+    """
+    if status < 0:
+        name = signal.Signals(-status).name if -status in signal.valid_signals() else str(-status)
+        return f"QEMU was killed by {name}"
+    if reason == "triple fault":
+        return "the guest reset the machine by a triple fault: a fault while it could not handle faults"
+    if reason == "guest-reset":
+        return "the guest reset the machine without a report, as a triple fault does"
+    if reason == "guest-shutdown":
+        return "the guest powered off without reporting how its command ended"
+    if reason == "host-signal":
+        return "QEMU was told to end by another process"
+    if status == 0:
+        return "the guest turned the machine off, or reset it, without a report"
+    return f"QEMU ended with status {status}" + (f" ({reason})" if reason else "")

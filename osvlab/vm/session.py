@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Machine
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
-from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu
+from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu, why_ended
 from osvlab.vm.qmp import Monitor, MonitorError
 from osvlab.vm.report import Report
 from osvlab.vm.timeline import BootTimeline
@@ -369,7 +368,7 @@ class Session:
                 return Crashed(CrashReport(verdict.fault, backtrace=tuple(frames)))
             if verdict is not None:
                 return Exited(verdict.status)
-        return Lost(self._evidence(_why(status, reason)))
+        return Lost(self._evidence(why_ended(status, reason)))
 
     def _evidence(self, why: str) -> str:
         parts = [why]
@@ -402,23 +401,6 @@ def _pipe(path: Path) -> int:
     """Make a named pipe, and open it so that neither end waits for the other."""
     os.mkfifo(path, 0o600)
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _why(status: int, reason: str | None) -> str:
-    if status < 0:
-        name = signal.Signals(-status).name if -status in signal.valid_signals() else str(-status)
-        return f"QEMU was killed by {name}"
-    if reason == "triple fault":
-        return "the guest reset the machine by a triple fault: a fault while it could not handle faults"
-    if reason == "guest-reset":
-        return "the guest reset the machine without a report, as a triple fault does"
-    if reason == "guest-shutdown":
-        return "the guest powered off without reporting how its command ended"
-    if reason == "host-signal":
-        return "QEMU was told to end by another process"
-    if status == 0:
-        return "the guest turned the machine off, or reset it, without a report"
-    return f"QEMU ended with status {status}" + (f" ({reason})" if reason else "")
 
 
 # A forked child has no guests: they stay the parent's, and nothing in the child may end them.
