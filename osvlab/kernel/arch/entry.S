@@ -41,6 +41,13 @@
     popq %rax
     .endm
 
+// A switch to an IST stack leaves SS empty, which 64-bit mode does not mind. QEMU's translator
+// does: it translates code once for every state of the segments that it runs with.
+    .macro LOAD_SS
+    movl $0x10, %eax
+    movl %eax, %ss
+    .endm
+
     .text
 
 // One stub per vector pushes what the processor did not: a zero error code and the number.
@@ -68,6 +75,7 @@ stub_\vector:
     .type exception_common, @function
 exception_common:
     SAVE
+    LOAD_SS
     movq %rsp, %rdi
     xorl %ebp, %ebp
     call exception_entry
@@ -78,6 +86,7 @@ exception_common:
     .type interrupt_common, @function
 interrupt_common:
     SAVE
+    LOAD_SS
     movq %rsp, %rdi
     xorl %ebp, %ebp
     call interrupt_entry
