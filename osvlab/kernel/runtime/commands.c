@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keep.h"
+
 static bool is_blank(char c) {
     return c && strchr(" \f\n\r\t\v", c);
 }
@@ -50,7 +52,8 @@ static const char *take_ending(const char *at, enum ending *ending) {
 }
 
 static bool add_command(struct commands *commands, struct command *command) {
-    struct command *grown = realloc(commands->list, (commands->count + 1) * sizeof(*grown));
+    struct command *grown =
+        list_grown(commands->list, commands->count, 1, &commands->room, sizeof(*grown));
     if (!grown)
         return false;
     commands->list = grown;
@@ -64,13 +67,14 @@ static bool expand_variable(char **word) {
     char *dollar = strchr(*word, '$');
     if (!dollar)
         return true;
-    const char *value = getenv(dollar + 1);
+    const char *value = environment_get(dollar + 1);
     size_t size = (size_t)(dollar - *word) + (value ? strlen(value) : 0) + 1;
-    char *expanded = malloc(size);
+    char *expanded = keep(size);
     if (!expanded)
         return false;
-    snprintf(expanded, size, "%.*s%s", (int)(dollar - *word), *word, value ? value : "");
-    free(*word);
+    memcpy(expanded, *word, (size_t)(dollar - *word));
+    if (value)
+        strcpy(expanded + (dollar - *word), value);
     *word = expanded;
     return true;
 }
@@ -101,7 +105,6 @@ static bool parse_line(const char *at, char *word, struct commands *out) {
             else
                 parsed = add_command(out, &command);
         }
-        texts_free(&command.words);
         if (!parsed)
             return false;
     }
@@ -116,12 +119,11 @@ static void expand_variables(struct commands *commands) {
 
 static bool parse_unexpanded(const char *line, struct commands *out) {
     *out = (struct commands){0};
-    char *word = malloc(strlen(line) + 1);
-    bool parsed = word && parse_line(line, word, out);
-    free(word);
-    if (!parsed)
-        commands_free(out);
-    return parsed;
+    char *word = keep(strlen(line) + 1);
+    if (word && parse_line(line, word, out))
+        return true;
+    *out = (struct commands){0};
+    return false;
 }
 
 bool commands_parse(const char *line, struct commands *out) {
@@ -133,14 +135,7 @@ bool commands_parse(const char *line, struct commands *out) {
 void commands_append(struct commands *to, struct commands *from) {
     for (size_t i = 0; i < from->count; i++)
         add_command(to, &from->list[i]);
-    commands_free(from);
-}
-
-void commands_free(struct commands *commands) {
-    for (size_t i = 0; i < commands->count; i++)
-        texts_free(&commands->list[i].words);
-    free(commands->list);
-    *commands = (struct commands){0};
+    *from = (struct commands){0};
 }
 
 // --env=KEY=value, or --env=KEY?=value which leaves a variable alone that is set.
@@ -149,35 +144,26 @@ static bool apply_option(const char *option) {
         "OSv runscript options:\n"
         "  --env=arg             set Unix-like environment variable (putenv())\n";
     if (strncmp(option, "--env=", 6)) {
-        printf("unrecognised option '%s'\n%s", option, usage);
+        dprintf(1, "unrecognised option '%s'\n%s", option, usage);
         return false;
     }
-    char *setting = strdup(option + 6), *equals = setting ? strchr(setting, '=') : NULL;
-    if (!equals || equals == setting) {
-        printf("expected 'KEY(?)=value' but instead got '%s'\n%s", option, usage);
-        free(setting);
+    const char *name = option + 6, *equals = strchr(name, '=');
+    if (!equals || equals == name) {
+        dprintf(1, "expected 'KEY(?)=value' but instead got '%s'\n%s", option, usage);
         return false;
     }
-    *equals = 0;
     bool overwrite = equals[-1] != '?';
-    if (!overwrite)
-        equals[-1] = 0;
-    char *value = strdup(equals + 1);
-    if (value && expand_variable(&value))
-        setenv(setting, value, overwrite);
-    free(value);
-    free(setting);
-    return true;
+    char *value = (char *)equals + 1;
+    return expand_variable(&value) &&
+           environment_set(name, (size_t)(equals - name) - !overwrite, value, overwrite);
 }
 
 static bool apply_options(struct command *command) {
     struct texts *words = &command->words;
     size_t options = 0;
     while (options < words->count && words->list[options][0] == '-') {
-        if (!apply_option(words->list[options]))
+        if (!apply_option(words->list[options++]))
             return false;
-        free(words->list[options++]);
-        words->list[options - 1] = NULL;
     }
     memmove(words->list, words->list + options,
             (words->count - options + 1) * sizeof(*words->list));
@@ -188,33 +174,30 @@ static bool apply_options(struct command *command) {
 // Parses one line of a script.
 static bool script_line(const char *file, int number, const char *line, struct commands *out) {
     struct commands parsed;
-    printf("runscript expand fn='%s' line=%d '%s'\n", file, number, line);
+    dprintf(1, "runscript expand fn='%s' line=%d '%s'\n", file, number, line);
     if (!parse_unexpanded(line, &parsed)) {
-        printf("Failed expanding runscript file='%s' line=%d '%s'.\n", file, number, line);
+        dprintf(1, "Failed expanding runscript file='%s' line=%d '%s'.\n", file, number, line);
         return false;
     }
     for (size_t i = 0; i < parsed.count; i++)
-        if (!apply_options(&parsed.list[i])) {
-            commands_free(&parsed);
+        if (!apply_options(&parsed.list[i]))
             return false;
-        }
     expand_variables(&parsed);
     for (size_t i = 0; i < parsed.count; i++)
         if (parsed.list[i].words.count)
             add_command(out, &parsed.list[i]);
-    commands_free(&parsed);
     return true;
 }
 
 static bool run_script(const struct command *command, struct commands *out) {
     if (command->words.count != 2) {
-        puts("Failed expanding runscript - filename missing or extra parameters present.");
+        dprintf(1, "Failed expanding runscript - filename missing or extra parameters present.\n");
         return false;
     }
     const char *name = command->words.list[1];
     FILE *file = fopen(name, "r");
     if (!file) {
-        printf("Failed to open runscript file '%s'.\n", name);
+        dprintf(1, "Failed to open runscript file '%s'.\n", name);
         return false;
     }
     char *line = NULL;
@@ -235,7 +218,7 @@ bool commands_expand(const char *line, struct commands *out) {
     struct commands parsed;
     *out = (struct commands){0};
     if (!commands_parse(line, &parsed)) {
-        puts("Failed to parse command line.");
+        dprintf(1, "Failed to parse command line.\n");
         return false;
     }
     bool good = true;
@@ -245,8 +228,7 @@ bool commands_expand(const char *line, struct commands *out) {
         else
             good = run_script(&parsed.list[i], out);
     }
-    commands_free(&parsed);
     if (!good)
-        commands_free(out);
+        *out = (struct commands){0};
     return good;
 }

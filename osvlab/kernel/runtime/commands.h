@@ -21,7 +21,7 @@ struct command {
 
 struct commands {
     struct command *list;
-    size_t count;
+    size_t count, room;
 };
 
 // Parses one line: words, quotes, separators; then expands $VAR. False: it cannot be parsed.
@@ -37,4 +37,3 @@ bool commands_from_directory(const char *directory, struct commands *out,
                              void (*note)(const char *path, const char *text));
 
 void commands_append(struct commands *to, struct commands *from); // `from` becomes empty
-void commands_free(struct commands *commands);

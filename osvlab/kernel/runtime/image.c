@@ -19,72 +19,33 @@ u64 image_bias(void) {
     return (u64)_DYNAMIC - _GLOBAL_OFFSET_TABLE_[0]; // the ABI keeps _DYNAMIC's link address there
 }
 
-void image_describe(struct image *image) {
-    u64 bias = image_bias();
-    memset(image, 0, sizeof(*image));
-    for (const Elf64_Dyn *entry = _DYNAMIC; entry->d_tag; entry++) {
-        u64 value = entry->d_un.d_val;
-        switch (entry->d_tag) {
-        case DT_SYMTAB:
-            image->symbols = (const void *)(bias + value);
-            break;
-        case DT_STRTAB:
-            image->strings = (const void *)(bias + value);
-            break;
-        case DT_GNU_HASH:
-            image->gnu_hash = (const void *)(bias + value);
-            break;
-        case DT_RELA:
-            image->relocations[0].entries = (const void *)(bias + value);
-            break;
-        case DT_RELASZ:
-            image->relocations[0].count = value / sizeof(Elf64_Rela);
-            break;
-        case DT_JMPREL:
-            image->relocations[1].entries = (const void *)(bias + value);
-            break;
-        case DT_PLTRELSZ:
-            image->relocations[1].count = value / sizeof(Elf64_Rela);
-            break;
-        case 36 /* DT_RELR */:
-            image->relative = (const void *)(bias + value);
-            break;
-        case 35 /* DT_RELRSZ */:
-            image->relative_count = value / sizeof(u64);
-            break;
-        }
-    }
-}
-
-void image_move(const struct image *image, u64 by, u64 shift) {
+void image_move(u64 by, u64 shift) {
     u64 bias = image_bias(), *where = NULL;
-    for (size_t i = 0; i < image->relative_count; i++) {
-        u64 entry = image->relative[i];
-        if (!(entry & 1)) {
-            where = (u64 *)(bias + entry + shift);
+    for (const u64 *entry = image_relative; entry < image_relative_end; entry++) {
+        u64 bits = *entry;
+        if (!(bits & 1)) {
+            where = (u64 *)(bias + bits + shift);
             *where++ += by;
             continue;
         }
-        for (u64 *word = where; entry >>= 1; word++)
-            if (entry & 1)
+        for (u64 *word = where; bits >>= 1; word++)
+            if (bits & 1)
                 *word += by;
         where += 63;
     }
 }
 
-static const char *bind_table(const struct image *image, const Elf64_Rela *table, size_t count,
-                              u64 shift) {
-    u64 bias = image_bias();
-    for (size_t i = 0; i < count; i++) {
-        const Elf64_Rela *r = &table[i];
-        const Elf64_Sym *symbol = &image->symbols[ELF64_R_SYM(r->r_info)];
-        u64 value = symbol->st_shndx ? bias + shift + symbol->st_value : 0;
-        u64 *where = (u64 *)(bias + shift + r->r_offset);
+const char *image_bind(u64 shift) {
+    u64 bias = image_bias() + shift;
+    for (const Elf64_Rela *r = image_relocations; r < image_relocations_end; r++) {
+        const Elf64_Sym *symbol = &image_symbols[ELF64_R_SYM(r->r_info)];
+        u64 value = symbol->st_shndx ? bias + symbol->st_value : 0;
+        u64 *where = (u64 *)(bias + r->r_offset);
         switch (ELF64_R_TYPE(r->r_info)) {
         case R_X86_64_NONE:
             break;
         case R_X86_64_RELATIVE:
-            *where = bias + shift + (u64)r->r_addend;
+            *where = bias + (u64)r->r_addend;
             break;
         case R_X86_64_64:
             *where = value + (u64)r->r_addend;
@@ -98,14 +59,6 @@ static const char *bind_table(const struct image *image, const Elf64_Rela *table
         }
     }
     return NULL;
-}
-
-const char *image_bind(const struct image *image, u64 shift) {
-    const char *error = NULL;
-    for (size_t i = 0; i < ARRAY_SIZE(image->relocations) && !error; i++)
-        error =
-            bind_table(image, image->relocations[i].entries, image->relocations[i].count, shift);
-    return error;
 }
 
 void image_keep_data(void) {
@@ -129,16 +82,6 @@ static const char *duplicate(const char *from, const char *to, u64 shift, int pr
     return mprotect(copy, end - start, protection) ? "cannot protect the application's libc" : NULL;
 }
 
-// Where the constants end that code may refer to: what follows is unwind information.
-static const char *constants_limit(void) {
-    const Elf64_Ehdr *header = (const void *)kernel_start_address;
-    const Elf64_Phdr *program = (const void *)(kernel_start_address + header->e_phoff);
-    for (int i = 0; i < header->e_phnum; i++)
-        if (program[i].p_type == PT_GNU_EH_FRAME)
-            return (const char *)(image_bias() + program[i].p_vaddr);
-    return constants_end;
-}
-
 const char *image_instantiate(u64 *shift) {
     if (pristine_data == MAP_FAILED)
         return "no memory for the application's libc";
@@ -150,17 +93,15 @@ const char *image_instantiate(u64 *shift) {
 
     const char *error = duplicate(core_text_end, text_end, *shift, PROT_READ | PROT_EXEC);
     if (!error)
-        error = duplicate((char *)ALIGN_UP((u64)text_end, PAGE_SIZE), constants_limit(), *shift,
+        error = duplicate((char *)ALIGN_UP((u64)text_end, PAGE_SIZE), code_constants_end, *shift,
                           PROT_READ);
     if (!error &&
         mprotect(data_start + *shift, (size_t)(bss_end - data_start), PROT_READ | PROT_WRITE))
         error = "no memory for the application's libc";
     if (!error) {
-        struct image image;
-        image_describe(&image);
         memcpy(data_start + *shift, pristine_data, (size_t)(data_end - data_start));
-        image_move(&image, *shift, *shift);
-        error = image_bind(&image, *shift);
+        image_move(*shift, *shift);
+        error = image_bind(*shift);
     }
     if (error)
         image_release(*shift);

@@ -14,32 +14,25 @@
 // running instance's own.
 #pragma GCC visibility push(hidden)
 extern char kernel_start_address[], core_text_end[], text_start[], text_end[];
-extern char constants_end[], data_start[], data_end[], bss_end[], kernel_end_address[];
+extern char code_constants_end[], data_start[], data_end[], bss_end[], kernel_end_address[];
 extern const Elf64_Dyn _DYNAMIC[];
 extern const u64 _GLOBAL_OFFSET_TABLE_[];
+
+// What the image's dynamic section says. An instance gets no copies of these tables, so only the
+// first instance's own names for them mean something; from elsewhere, take off the distance.
+extern const u32 image_gnu_hash[];
+extern const Elf64_Sym image_symbols[];
+extern const char image_strings[];
+extern const Elf64_Rela image_relocations[], image_relocations_end[];
+extern const u64 image_relative[], image_relative_end[];
 #pragma GCC visibility pop
 
-// What the image's dynamic section says. Tables are read-only and shared by all instances,
-// so they are always the first instance's.
-struct image {
-    const Elf64_Sym *symbols;
-    const char *strings;
-    const u32 *gnu_hash;
-    struct {
-        const Elf64_Rela *entries;
-        size_t count;
-    } relocations[2]; // DT_RELA, DT_JMPREL
-    const u64 *relative;
-    size_t relative_count;
-};
-
 u64 image_bias(void); // of the running instance: its address less its link address
-void image_describe(struct image *image);
 
 // Adjusts the data of the instance that lies `shift` bytes from this one: `image_move` adds `by`
 // to the addresses in it, `image_bind` fills in what refers to the image's symbols.
-void image_move(const struct image *image, u64 by, u64 shift);
-const char *image_bind(const struct image *image, u64 shift);
+void image_move(u64 by, u64 shift);
+const char *image_bind(u64 shift);
 
 // Keeps a copy of libc's data as it is before anything ran. Called once, first.
 void image_keep_data(void);
@@ -49,4 +42,4 @@ const char *image_instantiate(u64 *shift);
 void image_release(u64 shift);
 
 // The counterpart of `own` (something in this instance) in the instance at `shift`.
-#define IN_INSTANCE(own, shift) ((__typeof__(own))((u64)(own) + (shift)))
+#define IN_INSTANCE(own, shift) ((__typeof__(&*(own)))((u64)(own) + (shift)))

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 
@@ -14,7 +15,7 @@ static bool read_script(const char *path, struct commands *out,
                         void (*note)(const char *, const char *)) {
     FILE *file = fopen(path, "r");
     if (!file) {
-        printf("%s: cannot be read\n", path);
+        dprintf(1, "%s: cannot be read\n", path);
         return false;
     }
     char *line = NULL;
@@ -30,7 +31,7 @@ static bool read_script(const char *path, struct commands *out,
         if (good)
             commands_append(out, &parsed);
         else
-            printf("%s: cannot run '%s'\n", path, line);
+            dprintf(1, "%s: cannot run '%s'\n", path, line);
     }
     free(line);
     fclose(file);
@@ -44,6 +45,8 @@ static int is_script(const struct dirent *entry) {
 bool commands_from_directory(const char *directory, struct commands *out,
                              void (*note)(const char *path, const char *text)) {
     struct dirent **entries = NULL;
+    if (access(directory, F_OK))
+        return true;
     int count = scandir(directory, &entries, is_script, alphasort);
     bool good = true;
     for (int i = 0; i < count; i++) {

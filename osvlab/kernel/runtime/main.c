@@ -17,6 +17,7 @@
 
 #include "commands.h"
 #include "image.h"
+#include "keep.h"
 #include "linker/linker.h"
 #include "options.h"
 #include "process.h"
@@ -28,8 +29,6 @@
 #define USAGE_STATUS 2 // the command line is wrong
 #define CANNOT_START 126
 
-extern char **environ;
-
 static struct options options;
 
 static void debug_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -38,13 +37,11 @@ static void debug_line(const char *format, ...) {
     if (!options.verbose)
         return;
     va_start(list, format);
-    vprintf(format, list);
+    vdprintf(1, format, list);
     va_end(list);
-    fflush(stdout);
 }
 
 static _Noreturn void stop(int status) {
-    fflush(NULL);
     core_shutdown(status);
 }
 
@@ -52,18 +49,20 @@ static _Noreturn void stop(int status) {
 static void start_libc(void) {
     static u64 stack[] = {0 /* no environment */, AT_PAGESZ, PAGE_SIZE, AT_NULL, 0};
     static char name[] = "kernel";
-    struct image image;
     image_keep_data();
-    image_describe(&image);
-    image_bind(&image, 0);
+    image_bind(0);
     tls_boot();
     __init_libc((char **)stack, name);
-    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+}
+
+// Writes the lines of a boot that goes well; trouble is told with dprintf (keep.h says why).
+static void say(const char *text) {
+    write(1, text, strlen(text));
 }
 
 static void say_all(const struct texts *texts) {
     for (size_t i = 0; i < texts->count; i++)
-        printf("%s\n", texts->list[i]);
+        dprintf(1, "%s\n", texts->list[i]);
 }
 
 static void apply_options_early(void) {
@@ -71,20 +70,27 @@ static void apply_options_early(void) {
     core_bootchart(options.bootchart);
     core_power_off_on_abort(options.power_off_on_abort);
     if (options.console && core_set_console(options.console) < 0) {
-        printf("Unknown console:%s\n", options.console);
+        dprintf(1, "Unknown console:%s\n", options.console);
         stop(USAGE_STATUS);
     }
 }
 
+static void set(const char *name, const char *value) {
+    if (!environment_set(name, strlen(name), value, true))
+        dprintf(1, "No memory for the variable %s.\n", name);
+}
+
 static void set_environment(void) {
-    char processors[16];
-    snprintf(processors, sizeof(processors), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     for (size_t i = 0; i < options.env.count; i++) {
-        debug_line("Setting in environment: %s\n", options.env.list[i]);
-        putenv(options.env.list[i]);
+        char *setting = options.env.list[i], *equals = strchr(setting, '=');
+        debug_line("Setting in environment: %s\n", setting);
+        if (equals) {
+            *equals = 0;
+            set(setting, equals + 1);
+        }
     }
-    setenv("OSV_VERSION", OSVLAB_VERSION, 1);
-    setenv("OSV_CPUS", processors, 1);
+    set("OSV_VERSION", OSVLAB_VERSION);
+    set("OSV_CPUS", "1"); // the core runs on one processor
 }
 
 static void mount_extra(char *setting) {
@@ -92,14 +98,15 @@ static void mount_extra(char *setting) {
     device[-1] = path[-1] = 0;
     int error = core_mount(setting, device, path);
     if (error < 0)
-        printf("Could not mount %s (%s) on %s: %s\n", device, setting, path, strerror(-error));
+        dprintf(1, "Could not mount %s (%s) on %s: %s\n", device, setting, path, strerror(-error));
 }
 
 static void mount_file_systems(void) {
     if (!options.nomount) {
         int error = core_mount_root(options.rootfs, !options.nopivot);
         if (error < 0 && options.rootfs)
-            printf("Could not mount %s root filesystem: %s\n", options.rootfs, strerror(-error));
+            dprintf(1, "Could not mount %s root filesystem: %s\n", options.rootfs,
+                    strerror(-error));
         else if (error < 0)
             debug_line("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
     }
@@ -108,7 +115,7 @@ static void mount_file_systems(void) {
     if (options.cwd) {
         debug_line("Chdir to: '%s'\n", options.cwd);
         if (chdir(options.cwd))
-            printf("chdir: %s: %s\n", options.cwd, strerror(errno));
+            dprintf(1, "chdir: %s: %s\n", options.cwd, strerror(errno));
     }
 }
 
@@ -121,11 +128,10 @@ static void redirect_output(void) {
         file += 2;
     int descriptor = open(file, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), 0644);
     if (descriptor < 0) {
-        printf("output redirection failed: %s: %s\n", file, strerror(errno));
+        dprintf(1, "output redirection failed: %s: %s\n", file, strerror(errno));
         return;
     }
-    printf("%s stdout and stderr to %s\n", append ? "Appending" : "Writing", file);
-    fflush(stdout);
+    dprintf(1, "%s stdout and stderr to %s\n", append ? "Appending" : "Writing", file);
     dup2(descriptor, 1);
     dup2(descriptor, 2);
     close(descriptor);
@@ -137,11 +143,13 @@ static void note_script(const char *path, const char *text) {
 
 static struct commands read_commands(void) {
     struct commands commands = {0}, typed;
-    printf("Cmdline: %s\n", options.application);
+    say("Cmdline: ");
+    say(options.application);
+    say("\n");
     if (!commands_expand(options.application, &typed))
         stop(USAGE_STATUS);
     if (!typed.count) {
-        puts("This image has an empty command line. Nothing to run.");
+        say("This image has an empty command line. Nothing to run.\n");
         stop(USAGE_STATUS);
     }
     if (!options.noinit && !commands_from_directory("/init", &commands, note_script))
@@ -154,21 +162,19 @@ static struct commands read_commands(void) {
 static int finish(struct launch *launch, const char *name) {
     int status = process_wait(launch);
     if (launch->refused) {
-        fprintf(stderr, "Failed to load object: %s. Powering off.\n", name);
+        dprintf(2, "Failed to load object: %s. Powering off.\n", name);
         stop(launch->refused);
     }
     core_report_ended(launch->pid, status);
     if (status)
-        printf("program %s returned %d\n", name, status);
-    fflush(stdout);
+        dprintf(1, "program %s returned %d\n", name, status);
     return status;
 }
 
 static void start(struct launch *launch, const struct command *command) {
-    fflush(NULL);
-    const char *error = process_start(launch, command->words.list, environ);
+    const char *error = process_start(launch, command->words.list, environment());
     if (error) {
-        fprintf(stderr, "Failed to create the main thread of %s, err=%s. Powering off.\n",
+        dprintf(2, "Failed to create the main thread of %s, err=%s. Powering off.\n",
                 command->words.list[0], error);
         stop(CANNOT_START);
     }
@@ -176,10 +182,10 @@ static void start(struct launch *launch, const struct command *command) {
 }
 
 static int run(const struct commands *commands) {
-    struct launch *launches = calloc(commands->count, sizeof(*launches));
+    struct launch *launches = keep(commands->count * sizeof(*launches));
     int status = 0;
     if (!launches) {
-        puts("No memory to run the commands.");
+        say("No memory to run the commands.\n");
         stop(CANNOT_START);
     }
     for (size_t i = 0; i < commands->count; i++) {
@@ -198,26 +204,24 @@ static int run(const struct commands *commands) {
             kill(launches[i].pid, SIGTERM);
             process_wait(&launches[i]);
         }
-    free(launches);
     return status;
 }
 
 _Noreturn void runtime_main(const char *command_line) {
     start_libc();
-    puts("OSv lab kernel " OSVLAB_VERSION " (osvlab)");
+    say("OSv lab kernel " OSVLAB_VERSION " (osvlab)\n");
     options_parse(command_line, &options);
     say_all(&options.notices);
     if (options.errors.count) {
         say_all(&options.errors);
-        fputs(options_usage, stdout);
+        say(options_usage);
         stop(USAGE_STATUS);
     }
     if (options.help)
-        fputs(options_usage, stdout);
+        say(options_usage);
     apply_options_early();
     set_environment();
     mount_file_systems();
-    fflush(stdout);
     core_booted();
     redirect_output();
     struct commands commands = read_commands();

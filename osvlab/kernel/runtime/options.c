@@ -7,8 +7,9 @@
 #include "options.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "keep.h"
 
 const char options_usage[] =
     "OSv options (of the osvlab lab kernel):\n"
@@ -60,32 +61,17 @@ static const struct known known_options[] = {
     {"mount-fs", ALL, offsetof(struct options, mount_fs), false},
 };
 
-bool texts_add(struct texts *texts, const char *text, size_t length) {
-    char **grown = realloc(texts->list, (texts->count + 2) * sizeof(*grown));
-    if (!grown)
-        return false;
-    texts->list = grown;
-    char *copy = malloc(length + 1);
-    if (!copy)
-        return false;
-    memcpy(copy, text, length);
-    copy[length] = 0;
-    grown[texts->count++] = copy;
-    grown[texts->count] = NULL;
-    return true;
-}
-
-void texts_free(struct texts *texts) {
-    for (size_t i = 0; i < texts->count; i++)
-        free(texts->list[i]);
-    free(texts->list);
-    *texts = (struct texts){0};
-}
-
 static void say(struct texts *texts, const char *before, const char *text, const char *after) {
     char line[512];
     snprintf(line, sizeof(line), "%s%s%s", before, text, after);
     texts_add(texts, line, strlen(line));
+}
+
+// Says something about the option of a token, which is `--key` or `--key=value`.
+static void say_key(struct texts *texts, const char *before, const char *token, const char *after) {
+    char key[128];
+    snprintf(key, sizeof(key), "%.*s", (int)strcspn(token + 2, "="), token + 2);
+    say(texts, before, key, after);
 }
 
 static bool is_blank(char c) {
@@ -94,7 +80,7 @@ static bool is_blank(char c) {
 
 // Takes the leading tokens that begin with a dash; returns where the application's part begins.
 static const char *take_tokens(const char *at, struct texts *tokens) {
-    char *token = malloc(strlen(at) + 1);
+    char *token = keep(strlen(at) + 1);
     for (;;) {
         while (is_blank(*at))
             at++;
@@ -108,7 +94,6 @@ static const char *take_tokens(const char *at, struct texts *tokens) {
         }
         texts_add(tokens, token, length);
     }
-    free(token);
     return at;
 }
 
@@ -137,7 +122,6 @@ static bool check_forms(const struct texts *tokens, struct texts *errors) {
     for (size_t i = 0; i < tokens->count; i++) {
         const char *token = tokens->list[i];
         size_t length = strcspn(token, "=");
-        char key[128];
         if (strncmp(token, "--", 2)) {
             say(errors, "not an option: ", token, "");
             return false;
@@ -146,9 +130,8 @@ static bool check_forms(const struct texts *tokens, struct texts *errors) {
             say(errors, "duplicate option: ", token, "");
             return false;
         }
-        snprintf(key, sizeof(key), "%.*s", (int)(length - 2), token + 2);
         if (token[length] == '=' && !token[length + 1]) {
-            say(errors, "the required argument for option '--", key, "' is missing");
+            say_key(errors, "the required argument for option '--", token, "' is missing");
             return false;
         }
     }
@@ -168,27 +151,29 @@ static void take_value(struct options *out, const struct known *known, const cha
         say(&out->notices, "Ignoring '--", known->name, "' options after the first.");
 }
 
+static void say_unrecognized(struct options *out, const char *token) {
+    struct texts *errors = &out->errors;
+    say_key(errors, "unrecognized option: ", token, "");
+    for (size_t i = 0; i + 1 < errors->count; i++)
+        if (!strcmp(errors->list[i], errors->list[errors->count - 1])) { // said once is enough
+            errors->list[--errors->count] = NULL;
+            return;
+        }
+}
+
 static void take_option(struct options *out, const char *token) {
     size_t length = strcspn(token, "=");
     const struct known *known = find_known(token + 2, length - 2);
-    char key[128];
-    snprintf(key, sizeof(key), "%.*s", (int)(length - 2), token + 2);
-    if (!known) {
-        char line[160];
-        snprintf(line, sizeof(line), "unrecognized option: %s", key);
-        for (size_t i = 0; i < out->errors.count; i++)
-            if (!strcmp(out->errors.list[i], line))
-                return;
-        texts_add(&out->errors, line, strlen(line));
-    } else if (known->kind == FLAG && token[length]) {
-        say(&out->errors, "option '--", key, "' does not take any arguments");
-    } else if (known->kind == FLAG) {
+    if (!known)
+        say_unrecognized(out, token);
+    else if (known->kind == FLAG && token[length])
+        say_key(&out->errors, "option '--", token, "' does not take any arguments");
+    else if (known->kind == FLAG)
         *(bool *)((char *)out + known->offset) = true;
-    } else if (!token[length]) {
-        say(&out->errors, "the required argument for option '--", key, "' is missing");
-    } else {
+    else if (!token[length])
+        say_key(&out->errors, "the required argument for option '--", token, "' is missing");
+    else
         take_value(out, known, token + length + 1);
-    }
 }
 
 static void check_mounts(struct options *out) {
@@ -202,7 +187,6 @@ static void check_mounts(struct options *out) {
             say(&out->notices, "Ignoring value: '", value,
                 "' for option mount-fs, expected in format: <fs_type,url,path>");
     }
-    texts_free(&out->mount_fs);
     out->mount_fs = kept;
 }
 
@@ -214,12 +198,4 @@ void options_parse(const char *line, struct options *out) {
     for (size_t i = 0; i < out->tokens.count; i++)
         take_option(out, out->tokens.list[i]);
     check_mounts(out);
-}
-
-void options_free(struct options *options) {
-    texts_free(&options->env);
-    texts_free(&options->mount_fs);
-    texts_free(&options->notices);
-    texts_free(&options->errors);
-    texts_free(&options->tokens);
 }

@@ -5,12 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct texts {
-    char **list; // ends with NULL once it has a member
-    size_t count;
-};
-bool texts_add(struct texts *texts, const char *text, size_t length);
-void texts_free(struct texts *texts);
+#include "texts.h"
 
 struct options {
     bool help, verbose, bootchart, noshutdown, nomount, nopivot, noinit, norandom, nopci;
@@ -23,8 +18,7 @@ struct options {
     struct texts tokens;
 };
 
-// Parses a command line. The result refers to `line`; free it with options_free.
+// Parses a command line. The result refers to `line`.
 void options_parse(const char *line, struct options *out);
-void options_free(struct options *options);
 
 extern const char options_usage[];

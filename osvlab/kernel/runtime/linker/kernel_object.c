@@ -19,9 +19,7 @@ static struct {
 static size_t copy_count;
 
 struct object *kernel_object(void) {
-    struct image image;
-    image_describe(&image);
-    // Tables of symbols are read-only and were not duplicated: they are the first instance's.
+    // Tables of symbols were not duplicated: they are the first instance's.
     u64 shift = application.launch->shift;
     kernel = (struct object){
         .base = image_bias(),
@@ -34,11 +32,11 @@ struct object *kernel_object(void) {
         .global = true,
         .relocated = true,
         .initialised = true,
-        .symbols = (const void *)((u64)image.symbols - shift),
-        .strings = (const char *)((u64)image.strings - shift),
+        .symbols = IN_INSTANCE(image_symbols, -shift),
+        .strings = IN_INSTANCE(image_strings, -shift),
         .strings_size = SIZE_MAX,
         .symbol_limit = UINT32_MAX,
-        .gnu_hash = (const void *)((u64)image.gnu_hash - shift),
+        .gnu_hash = IN_INSTANCE(image_gnu_hash, -shift),
     };
     struct registered entry = {.start = kernel.start,
                                .end = kernel.end,
@@ -75,9 +73,11 @@ static u64 meaning(const Elf64_Sym *symbol, bool *foreign) {
     return symbol->st_shndx ? kernel_moved(kernel.base + symbol->st_value) : 0;
 }
 
-static void rebind_table(const Elf64_Rela *table, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const Elf64_Rela *r = &table[i];
+void kernel_rebind(void) {
+    u64 shift = application.launch->shift;
+    const Elf64_Rela *r = IN_INSTANCE(image_relocations, -shift);
+    const Elf64_Rela *end = IN_INSTANCE(image_relocations_end, -shift);
+    for (; r < end; r++) {
         u64 type = ELF64_R_TYPE(r->r_info);
         if (type != R_X86_64_64 && type != R_X86_64_GLOB_DAT && type != R_X86_64_JUMP_SLOT)
             continue;
@@ -91,14 +91,5 @@ static void rebind_table(const Elf64_Rela *table, size_t count) {
             __malloc_replaced = 1;
         if (foreign && !strcmp(kernel.strings + symbol->st_name, "aligned_alloc"))
             __aligned_alloc_replaced = 1;
-    }
-}
-
-void kernel_rebind(void) {
-    struct image image;
-    image_describe(&image);
-    for (size_t i = 0; i < ARRAY_SIZE(image.relocations); i++) {
-        u64 first_instance = (u64)image.relocations[i].entries - application.launch->shift;
-        rebind_table((const Elf64_Rela *)first_instance, image.relocations[i].count);
     }
 }

@@ -66,11 +66,9 @@ _Noreturn void core_shutdown(int status) {
 // Arguments are joined with blanks, as a boot loader would hand them over.
 _Noreturn void host_main(long *stack) {
     static char line[32768];
-    struct image image;
-    image_describe(&image);
     // Addresses in the data are still link addresses.
-    image_move(&image, image_bias(), 0);
-    image_bind(&image, 0);
+    image_move(image_bias(), 0);
+    image_bind(0);
     size_t used = 0;
     for (long i = 1; i <= stack[0] - 1; i++) {
         const char *argument = (const char *)stack[1 + i];
