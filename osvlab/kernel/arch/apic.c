@@ -35,7 +35,8 @@ static struct {
 } handlers[256];
 static int next_vector = VECTOR_FIRST_INTERRUPT + 16;
 static struct spinlock vector_lock = SPINLOCK("vectors");
-static u64 timer_ticks_per_us_shifted; // APIC timer ticks per microsecond, times 1024
+static u64 started_tsc;
+static u64 timer_ticks_per_us_shifted; // APIC timer ticks per microsecond, times 1024; 0 = unknown
 
 static u32 local_read(int reg) {
     return local[reg / 4];
@@ -67,11 +68,13 @@ void apic_init(void) {
     local_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
     local_write(APIC_TIMER, TIMER_MASKED | VECTOR_TIMER);
     local_write(APIC_TIMER_INITIAL, UINT32_MAX); // runs on for apic_timer_calibrate
+    started_tsc = read_tsc();
 }
 
 // Compares the local timer, running since apic_init, with the clock that is right by now.
-void apic_timer_calibrate(u64 elapsed_ns) {
+void apic_timer_calibrate(void) {
     u64 ticks = UINT32_MAX - local_read(APIC_TIMER_CURRENT);
+    u64 elapsed_ns = tsc_to_ns(read_tsc() - started_tsc);
 
     timer_ticks_per_us_shifted = MAX(1UL, ticks * 1024 * 1000 / MAX(1UL, elapsed_ns));
     local_write(APIC_TIMER, VECTOR_TIMER);
@@ -82,7 +85,7 @@ void apic_timer_calibrate(u64 elapsed_ns) {
 // Writing to the device costs more than an interrupt now and then that comes early, finds nothing
 // due and sets the timer again: so threads that take turns do not set it at each turn.
 void apic_timer_set(u64 deadline) {
-    if (deadline >= cpu()->timer_armed)
+    if (deadline >= cpu()->timer_armed || !timer_ticks_per_us_shifted)
         return;
     cpu()->timer_armed = deadline;
     u64 now = clock_monotonic();

@@ -3,7 +3,7 @@
 // The counter's rate is measured against a clock of known rate: under KVM the hypervisor tells
 // it (CPUID leaf 0x40000010 or the pvclock structure); elsewhere channel 2 of the 8254 timer,
 // which counts at 1.193182 MHz, is started when the kernel is entered and read again when the
-// boot has got far enough, so that measuring costs (nearly) no waiting.
+// boot has got far enough, so that measuring costs no waiting.
 //
 // Invariant: clock_monotonic never goes back; before clock_init it returns 0. libc computes the
 // same from `clock_data` (runtime/clock.c), which says what is known here and nothing else.
@@ -22,7 +22,6 @@
 #define PIT_GATE 0x61
 
 #define MEASURE_TICKS (PIT_HZ / 400) // 2.5 ms: one tick off is 0.03 %
-#define CHECK_TICKS (PIT_HZ / 2500)  // 0.4 ms
 
 u64 boot_tsc;
 static u64 multiplier; // ns = tsc * multiplier >> 32
@@ -41,7 +40,7 @@ struct reading {
     u64 tsc;
     u16 count;
 };
-static struct reading reference;
+static struct reading entered, checkpoint;
 
 // Reads both as close together as can be: the best of a few tries.
 static struct reading read_both(void) {
@@ -66,11 +65,15 @@ void clock_init_early(void) {
     outb(PIT_COMMAND, 0xb4); // channel 2, low then high byte, mode 2 (rate generator)
     outb(PIT_CHANNEL2, 0);
     outb(PIT_CHANNEL2, 0); // 65536: wraps after 55 ms
-    reference = read_both();
-    u16 later = reference.count;
-    for (int i = 0; i < 1000 && later == reference.count; i++)
+    entered = read_both();
+    u16 later = entered.count;
+    for (int i = 0; i < 1000 && later == entered.count; i++)
         later = pit_read();
-    pit_works = later != reference.count;
+    pit_works = later != entered.count;
+}
+
+void clock_checkpoint(void) {
+    checkpoint = read_both();
 }
 
 static u64 hypervisor_tsc_khz(void) {
@@ -81,29 +84,29 @@ static u64 hypervisor_tsc_khz(void) {
     return 0;
 }
 
-static u64 measured_hz(const struct reading *from, u16 least_ticks, struct reading *to) {
-    u16 ticks;
-
-    do {
-        *to = read_both();
-        ticks = from->count - to->count; // it counts down, and wraps like a u16
-    } while (ticks < least_ticks);
-    return (to->tsc - from->tsc) * PIT_HZ / ticks;
+static u64 hz_between(const struct reading *from, const struct reading *to) {
+    u16 ticks = from->count - to->count; // it counts down, and wraps like a u16
+    return (to->tsc - from->tsc) * PIT_HZ / MAX(ticks, 1);
 }
 
-// The first measurement began at the kernel's entry. If the processor was taken away from us
-// for longer than the timer takes to wrap, it is wrong: so it counts only if the next, short
-// one agrees.
-static u64 pit_measured_hz(void) {
-    struct reading from = reference, to;
-    u64 hz = measured_hz(&from, MEASURE_TICKS, &to);
+// Measures from a reading up to now, or up to when enough ticks have passed.
+static u64 measured_hz(const struct reading *from, struct reading *to) {
+    do {
+        *to = read_both();
+    } while ((u16)(from->count - to->count) < MEASURE_TICKS);
+    return hz_between(from, to);
+}
 
-    for (int tries = 0; tries < 20; tries++) {
+// If the processor was taken away from us for longer than the timer takes to wrap, a measurement
+// is wrong: so one counts only if the one before it agrees.
+static u64 pit_measured_hz(void) {
+    struct reading from = checkpoint, to;
+    u64 before = hz_between(&entered, &checkpoint), hz = measured_hz(&from, &to);
+
+    for (int tries = 0; tries < 20 && MAX(hz, before) - MIN(hz, before) > hz / 50; tries++) {
+        before = hz;
         from = to;
-        u64 again = measured_hz(&from, tries ? MEASURE_TICKS : CHECK_TICKS, &to);
-        if (MAX(hz, again) - MIN(hz, again) < hz / 50)
-            return hz;
-        hz = again;
+        hz = measured_hz(&from, &to);
     }
     return hz;
 }
@@ -145,12 +148,6 @@ static u64 rtc_seconds(void) {
     return (u64)days * 86400 + bcd(r[2]) * 3600 + bcd(r[1]) * 60 + bcd(r[0]);
 }
 
-static u64 apic_started_tsc;
-
-void clock_note_apic_start(void) {
-    apic_started_tsc = read_tsc();
-}
-
 // Constants are writable only where all of RAM is: in the linear map. A reader finds the old or
 // the new offset, as it is one word; the other two are written again as they are.
 static void publish(void) {
@@ -174,7 +171,7 @@ void clock_init(void) {
         hz = 2000000000UL;
     }
     multiplier = (SECOND << 32) / hz;
-    apic_timer_calibrate(tsc_to_ns(read_tsc() - apic_started_tsc));
+    apic_timer_calibrate();
     realtime_offset = rtc_seconds() * SECOND - clock_monotonic();
     publish();
     debug("clock: time-stamp counter at %lu kHz (%s)\n", hz / 1000, khz ? "hypervisor" : "8254");

@@ -21,6 +21,8 @@ static void finish_boot(void *unused) {
     virtio_mmio_take_devices(boot_command_line);
     drivers_probe();
     boot_step("drivers");
+    clock_init(); // by now enough time has passed to measure the counter's rate
+    boot_step("clock");
     kernel_process.files = files_create();
     files_boot(kernel_process.files);
     boot_step("files");
@@ -39,11 +41,10 @@ void kernel_start(u32 start_info) {
     heap_init();   // small objects
     boot_step("memory");
     apic_init(); // interrupt controllers
-    clock_note_apic_start();
+    clock_checkpoint();
     scheduler_init(); // this becomes the idle thread
     processes_init();
-    clock_init(); // needs some time to have passed
-    boot_step("clock and threads");
+    boot_step("threads");
     if (!thread_start("boot", finish_boot, NULL))
         panic("not enough memory for a first thread");
     scheduler_idle();

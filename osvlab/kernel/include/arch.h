@@ -144,14 +144,14 @@ u64 page_next_mapped(u64 start, u64 end);       // first mapped page at or after
 
 // arch/apic.c
 void apic_init(void);
-void apic_timer_calibrate(u64 elapsed_ns);
+void apic_timer_calibrate(void);
 void apic_timer_set(u64 deadline); // clock_monotonic time, or NEVER
 void apic_acknowledge(void);
 
 // arch/clock.c
 void clock_init_early(void); // starts the reference
-void clock_note_apic_start(void);
-void clock_init(void); // finishes calibration
+void clock_checkpoint(void); // a reading in between, to check the calibration with
+void clock_init(void);       // finishes calibration
 u64 tsc_to_ns(u64 tsc_delta);
 extern u64 boot_tsc;
 
