@@ -1,8 +1,8 @@
 // Mounts: which filesystem hangs where in the one tree of names.
 //
 // Invariant: exactly one mount covers nothing and is the root of all names; every other mount
-// covers a directory (vnode->covered_by points back), or lost its place in a pivot and lives on
-// only as long as somebody uses its files. All of it is guarded by the names' lock.
+// covers a directory (vnode->covered_by points back), or has no place and lives on only as long
+// as somebody uses its files. All of it is guarded by the names' lock.
 
 #include "vnode.h"
 
@@ -144,24 +144,15 @@ static void mount_destroy(struct mount *mount) {
 }
 
 static int mount_locked(const char *type, const char *device, char *path, bool read_only) {
-    struct path at = {0};
-    if (root != NULL) {
-        int status = path_walk(root, path, WALK_FOLLOW, &at);
-        if (status < 0)
-            return status;
-        if (!vnode_is(at.vnode, S_IFDIR)) {
-            path_done(&at);
-            return -ENOTDIR;
-        }
-    }
+    struct path at;
+    int status = path_walk(root, path, WALK_FOLLOW, &at);
+    if (status < 0)
+        return status;
     struct mount *mount;
-    int status = mount_make(type, device, read_only, &mount);
+    status = vnode_is(at.vnode, S_IFDIR) ? mount_make(type, device, read_only, &mount) : -ENOTDIR;
     if (status == 0) {
         list_append(&mounts, &mount->link);
-        if (root == NULL)
-            root = mount->root;
-        else
-            mount_attach(mount, at.vnode);
+        mount_attach(mount, at.vnode);
     }
     path_done(&at);
     return status;
@@ -213,65 +204,35 @@ int mount_remove(const char *path) {
     return status;
 }
 
-// Finds the mount whose root a path names.
-static struct mount *mount_named(const char *path) {
-    struct vnode *vnode;
+// Puts a filesystem under all names. What was the root has no place until mount_place gives it one.
+int mount_root(const char *type, const char *device, bool read_only) {
+    debug("VFS: mounting %s at /\n", type);
+    names_lock();
+    struct mount *mount;
+    int status = mount_make(type, device, read_only, &mount);
+    if (status == 0) {
+        struct vnode *old = root;
+        list_prepend(&mounts, &mount->link); // first in /proc/mounts, last to be unmounted
+        root = mount->root;
+        if (old != NULL)
+            files_replace_root(old, root);
+    }
+    names_unlock();
+    return status;
+}
+
+// Hangs a mount that has no place at a directory, if there is one of that name.
+void mount_place(struct mount *mount, const char *path) {
     char text[64];
     format_string(text, sizeof(text), "%s", path);
-    struct path at;
-    if (path_walk(root, text, WALK_NO_LINKS, &at) < 0)
-        return NULL;
-    vnode = at.vnode;
-    struct mount *mount = vnode->mount->root == vnode ? vnode->mount : NULL;
-    path_done(&at);
-    return mount;
-}
-
-// The mounts of the old root move to the directories of the same name in the new one, so that
-// /dev, with the console that is open there, is never gone. Those without a place are let go
-// when nobody uses them, or stay without a name.
-static void move_mounts(struct mount *old, struct mount *new) {
-    LIST_EACH_SAFE(&mounts, mount, struct mount, link) {
-        if (mount == new || mount->covers == NULL || mount->covers->mount != old)
-            continue;
-        char name[64];
-        vnode_path(mount->root, name, sizeof(name));
-        debug("VFS: unmounting %s\n", name);
-        struct path at;
-        char text[64];
-        memcpy(text, name, sizeof(text));
-        mount_detach(mount);
-        if (path_walk(new->root, text + 1, WALK_NO_LINKS, &at) == 0) {
-            if (vnode_is(at.vnode, S_IFDIR)) {
-                debug("VFS: mounting %s at %s\n", mount->filesystem->name, name);
-                mount_attach(mount, at.vnode);
-            }
-            path_done(&at);
-        }
-        if (mount->covers == NULL && !mount_busy(mount, 0))
-            mount_destroy(mount);
-    }
-}
-
-// Makes the filesystem mounted at `path` the root of all names.
-int mount_pivot(const char *path) {
     names_lock();
-    struct mount *new = mount_named(path), *old = root->mount;
-    if (new == NULL || new == old) {
-        names_unlock();
-        return -EINVAL;
+    struct path at;
+    if (path_walk(root, text, WALK_FOLLOW, &at) == 0) {
+        if (vnode_is(at.vnode, S_IFDIR))
+            mount_attach(mount, at.vnode);
+        path_done(&at);
     }
-    struct vnode *old_root = root;
-    mount_detach(new);
-    root = new->root;
-    move_mounts(old, new);
-    files_replace_root(old_root, new->root);
-    if (!mount_busy(old, 0))
-        mount_destroy(old);
-    else
-        debug("VFS: the old root is still in use\n");
     names_unlock();
-    return 0;
 }
 
 // At the end: everything nobody uses any more, the youngest first, like umount -a.

@@ -1,9 +1,10 @@
 // Which filesystem is the root, and the mounts that belong to it.
 //
-// Like OSv (loader.cc, fs/vfs/main.cc): the kernel starts on a ramfs with the bootfs archive in
-// it and devfs on /dev; then the real root is found, mounted aside and pivoted to; then come
-// the mounts of its /etc/fstab. A root that cannot be mounted is only mentioned, and the boot
-// goes on with what there is.
+// At first there is only devfs, for the console. Then the root comes below it: ROFS from the disk,
+// or bootfs, which is a ramfs with the kernel's archive in it. To programs it looks as on OSv
+// (loader.cc, fs/vfs/main.cc), which always makes bootfs first and pivots from it to the real
+// root. Then come the mounts of /etc/fstab. A root that cannot be mounted is only mentioned, and
+// the boot goes on with bootfs.
 
 #include "bootfs.h"
 
@@ -36,20 +37,13 @@ static int make_directory(const char *path) {
 }
 
 void files_boot(struct files *files) {
-    int status = mount_at("ramfs", "none", "/", false);
-    if (status < 0)
-        panic("cannot make the first root filesystem: error %d", -status);
-    files_set_directory(files, names_root());
-    make_directory("/dev");
-    status = mount_at("devfs", "none", "/dev", false);
+    int status = mount_root("devfs", "none", false);
     if (status < 0)
         panic("cannot make /dev: error %d", -status);
-    status = bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end);
-    if (status < 0)
-        panic("unpack_bootfs failed: error %d", -status);
+    files_set_directory(files, names_root());
     tty_start();
     struct file *console;
-    status = kernel_open("/dev/console", O_RDWR, 0, &console);
+    status = kernel_open("/console", O_RDWR, 0, &console);
     if (status < 0)
         panic("cannot open /dev/console: error %d", -status);
     for (int i = 0; i < 3; i++) {
@@ -153,17 +147,36 @@ static void mount_the_rest(void) {
 
 // --- The root ---
 
-static int mount_rofs_root(bool pivot) {
+// Puts the root below devfs, which goes on as its /dev.
+static int set_root(const char *type, const char *device, bool read_only) {
+    struct mount *devices = names_root()->mount;
+    int status = mount_root(type, device, read_only);
+    if (status < 0)
+        return status;
+    if (!read_only)
+        make_directory("/dev");
+    mount_place(devices, "/dev");
+    return 0;
+}
+
+void core_mount_bootfs(void) {
+    int status = set_root("ramfs", "none", false);
+    if (status < 0)
+        panic("cannot make the first root filesystem: error %d", -status);
+    status = bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end);
+    if (status < 0)
+        panic("unpack_bootfs failed: error %d", -status);
+}
+
+static int mount_rofs(bool as_root) {
     if (block_find("vblk0.1") == NULL) {
         debug("there is no disk with a partition %s\n", ROOT_DEVICE);
         return -ENXIO;
     }
+    if (as_root)
+        return set_root("rofs", ROOT_DEVICE, true);
     int status = make_directory("/rofs");
-    if (status == 0)
-        status = mount_at("rofs", ROOT_DEVICE, "/rofs", true);
-    if (status == 0 && pivot)
-        status = mount_pivot("/rofs");
-    return status;
+    return status == 0 ? mount_at("rofs", ROOT_DEVICE, "/rofs", true) : status;
 }
 
 // A ramfs root: the archive comes with the kernel, or in the root partition. Then the directories
@@ -180,26 +193,25 @@ static int fill_ramfs_root(void) {
 }
 
 int core_mount_root(const char *type, bool pivot) {
-    int status;
-    if (type != NULL && strcmp(type, "rofs") == 0) {
-        status = mount_rofs_root(pivot); // the caller says so if it fails, and goes on
-    } else if (type != NULL && strcmp(type, "ramfs") == 0) {
-        status = fill_ramfs_root();
-    } else {
-        if (type != NULL)
-            kprintf(
-                "--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n",
+    bool ramfs = type != NULL && strcmp(type, "ramfs") == 0;
+    bool known = ramfs || (type != NULL && strcmp(type, "rofs") == 0);
+    if (type != NULL && !known)
+        kprintf("--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n",
                 type, type);
+    if (!known)
         debug("Auto-discovering the root filesystem...\n");
-        status = mount_rofs_root(pivot);
-        if (status < 0) {
-            debug("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
-            status = fill_ramfs_root();
-        }
+    if (ramfs || !pivot)
+        core_mount_bootfs();
+    int status = ramfs ? fill_ramfs_root() : mount_rofs(pivot);
+    if (status < 0 && !ramfs && pivot)
+        core_mount_bootfs();
+    if (status < 0 && !known) {
+        debug("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
+        status = fill_ramfs_root();
     }
     mount_the_rest();
     boot_step("root filesystem");
-    return status;
+    return status; // of a root that was asked for: the caller says so, and goes on
 }
 
 int core_mount(const char *type, const char *device, const char *path) {

@@ -136,7 +136,7 @@ struct mount {
     struct list link;
     const struct filesystem *filesystem;
     struct vnode *root;
-    struct vnode *covers; // NULL: the root of all names, or a mount that lost its place
+    struct vnode *covers; // NULL: the root of all names, or a mount without a place
     char *device;         // as it is shown in /proc/mounts
     bool read_only;
     u64 id; // st_dev
@@ -148,7 +148,8 @@ void names_unlock(void);
 struct vnode *names_root(void); // borrowed
 int mount_at(const char *type, const char *device, const char *path, bool read_only);
 int mount_remove(const char *path);
-int mount_pivot(const char *path);
+int mount_root(const char *type, const char *device, bool read_only);
+void mount_place(struct mount *mount, const char *path);
 void mounts_each(void (*visit)(struct mount *mount, void *argument), void *argument);
 void mounts_unmount_all(void);
 struct vnode *

@@ -31,6 +31,7 @@ extern const struct clock_data clock_data;
 
 // Runtime -> core, beyond Linux's system calls. 0 or -errno.
 int core_mount_root(const char *type, bool pivot); // "rofs", "ramfs", "zfs"...; NULL = discover
+void core_mount_bootfs(void);                      // instead: only what is in the kernel
 int core_mount(const char *type, const char *device, const char *path);
 void core_set_verbose(bool on);
 int core_set_console(const char *name); // "serial", "vga", "all"

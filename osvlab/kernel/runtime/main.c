@@ -102,7 +102,9 @@ static void mount_extra(char *setting) {
 }
 
 static void mount_file_systems(void) {
-    if (!options.nomount) {
+    if (options.nomount) {
+        core_mount_bootfs();
+    } else {
         int error = core_mount_root(options.rootfs, !options.nopivot);
         if (error < 0 && options.rootfs)
             dprintf(1, "Could not mount %s root filesystem: %s\n", options.rootfs,

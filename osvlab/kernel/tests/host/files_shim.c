@@ -6,6 +6,8 @@
 
 #include "files_shim.h"
 
+#include "runtime.h"
+
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
 #include <sched.h>
@@ -288,4 +290,5 @@ void shim_start(size_t pages) {
     }
     shim_process.files = files_create();
     files_boot(shim_process.files);
+    core_mount_bootfs();
 }

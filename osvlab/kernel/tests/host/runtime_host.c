@@ -21,6 +21,8 @@ int core_mount_root(const char *type, bool pivot) {
     return type && strcmp(type, "rofs") && strcmp(type, "ramfs") ? -ENODEV : 0;
 }
 
+void core_mount_bootfs(void) {}
+
 int core_mount(const char *type, const char *device, const char *path) {
     (void)type, (void)device, (void)path;
     return -ENOSYS;
