@@ -149,6 +149,17 @@ def test_ramfs_root_comes_from_the_partition(tmp_path: Path) -> None:
     assert text.startswith("in memory\nnone on / type ramfs (rw)")
 
 
+def test_a_root_that_is_not_pivoted_to_lies_aside(image: Image) -> None:
+    assert console_of(image, "--nopivot /rofs/busybox ls /").split() == ["dev", "rofs"]
+    assert "/dev/console" in console_of(image, "--nopivot /rofs/busybox ls /dev/console")
+
+
+def test_without_mounting_there_is_only_bootfs(image: Image) -> None:
+    with osvlab.run(image, command="--nomount /busybox ls /", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(127)
+        assert "/busybox: No such file or directory" in vm.console.text
+
+
 def test_full_ramfs_leaves_the_guest_alive(image: Image) -> None:
     command = "/busybox dd if=/dev/zero of=/tmp/x bs=1M; /busybox rm /tmp/x; /busybox df /tmp"
     text = console_of(image, command, "16M")
