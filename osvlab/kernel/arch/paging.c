@@ -38,7 +38,7 @@ static u64 next_device = DEVICE_BASE;
 
 static u64 *new_table(void) {
     if (!allocator_ready)
-        return PHYSICAL_TO_VIRTUAL(boot_memory_take(PAGE_SIZE));
+        return memset(PHYSICAL_TO_VIRTUAL(boot_memory_take(PAGE_SIZE)), 0, PAGE_SIZE);
     struct page *page = page_allocate();
     return page ? page_address(page) : NULL;
 }

@@ -26,7 +26,6 @@ struct memory_map_entry {
 
 // Firmware tables are small; larger reserved ranges are device windows and stay unmapped.
 #define LARGEST_TABLE (16UL << 20)
-#define KERNEL_PHYSICAL 0x200000UL
 
 char boot_command_line[32768];
 u64 boot_rsdp;
@@ -88,7 +87,6 @@ u64 boot_memory_take(size_t size) {
         panic("not enough memory: %lu KiB of RAM, and the kernel alone needs %lu KiB to start",
               end >> 10, (start + size) >> 10);
     next_free += size;
-    memset(PHYSICAL_TO_VIRTUAL(start), 0, size);
     return start;
 }
 

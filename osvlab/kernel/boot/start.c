@@ -22,7 +22,6 @@ static void finish_boot(void *unused) {
     drivers_probe();
     boot_step("drivers");
     clock_init(); // by now enough time has passed to measure the counter's rate
-    boot_step("clock");
     kernel_process.files = files_create();
     files_boot(kernel_process.files);
     boot_step("files");

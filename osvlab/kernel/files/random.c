@@ -25,6 +25,10 @@ static void quarter_round(u32 *a, u32 *b, u32 *c, u32 *d) {
     *c += *d, *b = rotate(*b ^ *c, 7);
 }
 
+// The words of each quarter round: first the columns of the square, then its diagonals.
+static const u8 quarters[8][4] = {{0, 4, 8, 12},  {1, 5, 9, 13},  {2, 6, 10, 14}, {3, 7, 11, 15},
+                                  {0, 5, 10, 15}, {1, 6, 11, 12}, {2, 7, 8, 13},  {3, 4, 9, 14}};
+
 // One block of 64 bytes of key stream. RFC 8439, section 2.3, with a 64-bit counter.
 static void chacha_block(const u32 in_key[8], u64 count, u32 out[16]) {
     u32 start[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
@@ -32,15 +36,9 @@ static void chacha_block(const u32 in_key[8], u64 count, u32 out[16]) {
     start[12] = (u32)count;
     start[13] = (u32)(count >> 32);
     memcpy(out, start, sizeof(start));
-    for (int i = 0; i < 10; i++) {
-        quarter_round(&out[0], &out[4], &out[8], &out[12]);
-        quarter_round(&out[1], &out[5], &out[9], &out[13]);
-        quarter_round(&out[2], &out[6], &out[10], &out[14]);
-        quarter_round(&out[3], &out[7], &out[11], &out[15]);
-        quarter_round(&out[0], &out[5], &out[10], &out[15]);
-        quarter_round(&out[1], &out[6], &out[11], &out[12]);
-        quarter_round(&out[2], &out[7], &out[8], &out[13]);
-        quarter_round(&out[3], &out[4], &out[9], &out[14]);
+    for (int i = 0; i < 10 * 8; i++) {
+        const u8 *q = quarters[i % 8];
+        quarter_round(&out[q[0]], &out[q[1]], &out[q[2]], &out[q[3]]);
     }
     for (int i = 0; i < 16; i++)
         out[i] += start[i];

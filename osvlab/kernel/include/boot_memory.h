@@ -9,10 +9,11 @@ struct boot_range {
     bool usable;    // RAM for the allocator
 };
 #define BOOT_RANGES 32
+#define KERNEL_PHYSICAL 0x200000UL // where the kernel lies; what it takes at boot follows it
 extern struct boot_range boot_memory[BOOT_RANGES];
 extern size_t boot_memory_count;
 
-// Takes physical memory for ever, zeroed. Only before the page allocator exists.
+// Takes physical memory for ever, with what is in it. Only before the page allocator exists.
 u64 boot_memory_take(size_t size);
 
 // Where untaken usable memory of a range begins.

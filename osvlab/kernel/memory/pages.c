@@ -3,7 +3,8 @@
 // Invariant: the frames of RAM are cut into blocks of 2^order frames, each aligned to its own
 // size. A free block hangs on the list of its order, and no two free buddies exist side by
 // side: freeing merges them at once. Every frame has a `struct page`; a free block is described
-// by that of its first frame.
+// by that of its first frame. The others are not even initialised: they become so when their
+// block is split, and the boot does not have to touch as many pages as describe all of RAM.
 
 #include <string.h>
 
@@ -31,6 +32,7 @@ static u64 frame_of(struct page *page) {
 static void add_free(struct page *page, unsigned order) {
     page->order = order;
     page->flags = PAGE_FREE;
+    page->references = 0;
     list_prepend(&free_blocks[order], &page->link);
 }
 
@@ -148,15 +150,50 @@ struct page *page_of(const void *linear_address) {
     return &frames[frame];
 }
 
-// Hands a run of frames over in the largest aligned blocks that fit.
-static void add_range(u64 first, u64 end) {
-    total_pages += end - first;
+static void add_block(u64 first, unsigned order) {
+    total_pages += 1UL << order;
+    free_block(&frames[first], order);
+}
+
+// What a block could merge with later may be no RAM, and then nobody else says that it is not free.
+static void describe_buddies(u64 first, unsigned order) {
+    for (; order < ORDERS - 1; order++) {
+        u64 buddy = ALIGN_DOWN(first, 1UL << order) ^ 1UL << order;
+        if (buddy < frame_count)
+            frames[buddy] = (struct page){0};
+    }
+}
+
+// Cuts a run of frames into the largest aligned blocks that fit.
+static void cut_range(u64 first, u64 end, void (*use)(u64 first, unsigned order)) {
     while (first < end) {
         unsigned order = 0;
         while (order < ORDERS - 1 && !(first & (1UL << order)) && first + (2UL << order) <= end)
             order++;
-        free_block(&frames[first], order);
+        use(first, order);
         first += 1UL << order;
+    }
+}
+
+static void cut_ram(void (*use)(u64 first, unsigned order)) {
+    for (size_t i = 0; i < boot_memory_count; i++) {
+        const struct boot_range *r = &boot_memory[i];
+        u64 start = boot_memory_free_start(r);
+        // What lies below the kernel in its own range is free as well.
+        if (r->usable && start > r->start && r->start < KERNEL_PHYSICAL)
+            cut_range(r->start >> PAGE_SHIFT, KERNEL_PHYSICAL >> PAGE_SHIFT, use);
+        if (r->usable && start < r->end)
+            cut_range(start >> PAGE_SHIFT, r->end >> PAGE_SHIFT, use);
+    }
+}
+
+// The kernel's own frames are counted when they are shown to applications (share.c).
+static void describe_kernel(void) {
+    for (size_t i = 0; i < boot_memory_count; i++) {
+        u64 end = boot_memory_free_start(&boot_memory[i]);
+        if (end > boot_memory[i].start)
+            memset(&frames[KERNEL_PHYSICAL >> PAGE_SHIFT], 0,
+                   ((end - KERNEL_PHYSICAL) >> PAGE_SHIFT) * sizeof(*frames));
     }
 }
 
@@ -168,15 +205,9 @@ void pages_init(void) {
             frame_count = MAX(frame_count, boot_memory[i].end >> PAGE_SHIFT);
     }
     frames = PHYSICAL_TO_VIRTUAL(boot_memory_take(frame_count * sizeof(struct page)));
-    for (size_t i = 0; i < boot_memory_count; i++) {
-        const struct boot_range *r = &boot_memory[i];
-        u64 start = boot_memory_free_start(r);
-        // What lies below the kernel in its own range is free as well.
-        if (r->usable && start > r->start && r->start < 0x200000)
-            add_range(r->start >> PAGE_SHIFT, 0x200000 >> PAGE_SHIFT);
-        if (r->usable && start < r->end)
-            add_range(start >> PAGE_SHIFT, r->end >> PAGE_SHIFT);
-    }
+    describe_kernel();
+    cut_ram(describe_buddies);
+    cut_ram(add_block);
     paging_use_allocator();
 }
 

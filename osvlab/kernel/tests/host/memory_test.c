@@ -19,8 +19,10 @@
 
 #define RAM_SIZE (64UL << 20)
 
-struct boot_range boot_memory[BOOT_RANGES] = {{0x1000, RAM_SIZE, true}};
-size_t boot_memory_count = 1;
+// With a hole, so that some blocks have buddies that are no RAM.
+struct boot_range boot_memory[BOOT_RANGES] = {{0x1000, 0x1ffd000, true},
+                                              {0x2005000, RAM_SIZE, true}};
+size_t boot_memory_count = 2;
 static u64 taken = 0x400000;
 
 u64 boot_memory_take(size_t size) {
@@ -29,8 +31,7 @@ u64 boot_memory_take(size_t size) {
     return start;
 }
 u64 boot_memory_free_start(const struct boot_range *range) {
-    (void)range;
-    return taken;
+    return range == boot_memory ? taken : range->start;
 }
 void paging_use_allocator(void) {}
 size_t cache_reclaim(size_t pages) {
@@ -187,6 +188,10 @@ int main(void) {
         perror("no room at LINEAR_BASE");
         return 1;
     }
+    // Where the frames will be described, RAM holds descriptions of free blocks of all orders.
+    struct page *old = PHYSICAL_TO_VIRTUAL(taken);
+    for (size_t i = 0; i < RAM_SIZE / PAGE_SIZE; i++)
+        old[i] = (struct page){.references = 7, .order = __builtin_ctzl(i | 1 << 11), .flags = 1};
     pages_init();
     heap_init();
     test_pages();
