@@ -7,7 +7,6 @@
 #include <sys/auxv.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "process.h"
 
@@ -56,10 +55,10 @@ void *start_stack(char *top, char *bottom, char **argv, char **environment) {
         {AT_CLKTCK, 100},
         {AT_HWCAP, hardware_capabilities()},
         {AT_HWCAP2, 0},
-        {AT_UID, getuid()},
-        {AT_EUID, geteuid()},
-        {AT_GID, getgid()},
-        {AT_EGID, getegid()},
+        {AT_UID, 0}, // everybody is root
+        {AT_EUID, 0},
+        {AT_GID, 0},
+        {AT_EGID, 0},
         {AT_SECURE, 0},
         {AT_RANDOM, (u64)random},
         {AT_PLATFORM, (u64)platform},
