@@ -45,7 +45,10 @@ WRITE_DEADLINE = 10.0
 """Seconds for the guest to take some of what is typed, once its buffers are full."""
 
 PAUSE = 0.001
-"""Seconds between two looks at what a guest prints, while it prints."""
+"""Seconds between two looks at what a guest prints, on average, while it prints."""
+
+LOOKS = 8
+"""Looks without a pause after a quiet while: a line that comes alone is seen as it comes."""
 
 CRASH_STATUS = 2 * 0x7E + 1
 """QEMU's exit status when the lab kernel crashed: it writes 0x7E to isa-debug-exit."""
@@ -112,6 +115,7 @@ class Session:
         self._pipes: list[int] = []
         self._printing = self._reporting = self._keyboard = -1
         self._pauses: dict[int, asyncio.TimerHandle] = {}
+        self._looks: dict[int, tuple[float, float]] = {}  # of each pipe: how many are left, as of when
         self._deadline: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
 
@@ -210,14 +214,19 @@ class Session:
         self._loop.add_reader(pipe, self._hear, pipe, sink)
 
     def _hear(self, pipe: int, sink: Callable[[bytes], None]) -> None:
-        """Read what is there, and look again a moment later.
+        """Read what is there, and after a few times in a row look again a moment later.
 
         A guest prints byte by byte. A reader that woke up for each would take as much
         of the CPU as the guest itself.
         """
-        self._loop.remove_reader(pipe)
         self._drain(pipe, sink)
-        self._pauses[pipe] = self._loop.call_later(PAUSE, self._listen, pipe, sink)
+        now = self._loop.time()
+        left, since = self._looks.get(pipe, (LOOKS, now))
+        left = min(LOOKS, left + (now - since) / PAUSE) - 1
+        self._looks[pipe] = left, now
+        if left < 1:
+            self._loop.remove_reader(pipe)
+            self._pauses[pipe] = self._loop.call_later(PAUSE, self._listen, pipe, sink)
 
     def _drain(self, pipe: int, sink: Callable[[bytes], None]) -> None:
         with contextlib.suppress(BlockingIOError):
