@@ -11,7 +11,8 @@ import pytest
 
 from tests.kernel import host
 
-UNWINDER = ["crash/unwind.c", "crash/eh_frame.c", "crash/dwarf.c", "crash/guess.c", "crash/symbols.c"]
+UNWINDER = [f"crash/{name}.c" for name in ("unwind", "eh_frame", "dwarf", "guess", "symbols")]
+UNWINDER += ["crash/no_symbols.S"]
 START = 0x40200000
 
 
@@ -33,7 +34,8 @@ def make_table(lines: list[str]) -> subprocess.CompletedProcess[str]:
 
 def lookup(folder: Path, table: str, addresses: list[int]) -> list[str]:
     (folder / "table.S").write_text(table)
-    sources = ["tests/host/symbols_test.c", "crash/symbols.c", str(folder / "table.S")]
+    tables = ["crash/no_symbols.S", str(folder / "table.S")]
+    sources = ["tests/host/symbols_test.c", "crash/symbols.c", *tables]
     flags = ["-no-pie", f"-Wl,--defsym=kernel_start_address={START:#x}"]
     program = host.build(folder / "symbols_test", sources, flags)
     return host.run(program, *(f"{a:x}" for a in addresses)).splitlines()

@@ -13,7 +13,9 @@
 #include "print.h"
 #include "scheduler.h"
 
-extern char user_copy[], user_copy_end[], user_copy_fault[], user_byte[], user_byte_end[];
+int user_copy(void *to, const void *from, size_t size);
+int user_byte(const u8 *from);
+extern char user_copy_end[], user_copy_fault[], user_byte_end[];
 
 static const struct {
     const char *words;

@@ -16,9 +16,6 @@
 extern const u8 kernel_symbols[];
 extern const char kernel_start_address[];
 
-// What the first link gets.
-__attribute__((weak, section(".kernel_symbols"))) const u8 kernel_symbols[2] = {0, 0};
-
 static u64 read_uleb128(const u8 **p) {
     u64 value = 0;
 

@@ -7,5 +7,4 @@ HOST_OBJECTS := $(RUNTIME_OBJECTS) $(O)/runtime/tests/host/runtime_host.o
 $(O)/runtime/tests/host/runtime_host.o: RUNTIME_FLAGS += -Iruntime
 
 $(O)/host-runtime: $(HOST_OBJECTS) $(O)/libc.a kernel.ld
-	$(LINK) -e host_start --defsym pvh_entry=0x40201000 \
-		-o $@ $(HOST_OBJECTS) --whole-archive $(O)/libc.a --no-whole-archive $(LIBGCC)
+	$(LINK) -Wl,-e,host_start,--defsym,pvh_entry=0x40201000 -o $@ $(HOST_OBJECTS) $(LIBRARIES)
