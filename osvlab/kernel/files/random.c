@@ -70,11 +70,13 @@ static void stir(u64 value) {
 }
 
 static void seed(void) {
+    u64 value = 0;
+    // How long a block takes varies with everything around us, by a bit or less.
+    int rounds = hardware(&value) ? 8 : 64;
     stir(clock_realtime());
-    for (int i = 0; i < 64; i++) { // how long a block takes varies with everything around us
-        u64 value;
+    for (int i = 0; i < rounds; i++) {
         stir(time_stamp());
-        if (i < 8 && hardware(&value))
+        if (hardware(&value))
             stir(value);
     }
     seeded = true;
