@@ -141,11 +141,12 @@ static size_t room(const struct pipe *pipe) {
     return RING_SIZE - (pipe->head - pipe->tail);
 }
 
+// SIGPIPE is for the thread that writes, whoever else is there.
 static long broken(size_t done) {
-    if (done > 0)
-        return (long)done;
-    process_signal(current_process(), SIGPIPE);
-    return -EPIPE;
+    siginfo_t info = {.si_signo = SIGPIPE, .si_code = SI_USER};
+    info.si_pid = current_process()->pid;
+    signal_send(info.si_pid, thread_id(current_thread()), &info);
+    return done > 0 ? (long)done : -EPIPE;
 }
 
 long pipe_write(struct file *file, const void *buffer, size_t size, u64 *position) {

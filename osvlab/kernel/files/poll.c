@@ -216,7 +216,7 @@ int poll_timeout_in(const struct timespec *user, u64 *deadline) {
     int status = user_read(&timeout, user, sizeof(timeout));
     if (status < 0)
         return status;
-    if (timeout.tv_sec < 0 || timeout.tv_nsec < 0 || timeout.tv_nsec >= (long)SECOND)
+    if (!timespec_valid(&timeout))
         return -EINVAL;
     *deadline = timeout.tv_sec == 0 && timeout.tv_nsec == 0 ? 0 : poll_deadline(&timeout);
     return 0;

@@ -119,10 +119,6 @@ static struct itimerspec settings(struct timer_file *t) {
                                ns_to_timespec(t->next == 0 ? 0 : t->next - now)};
 }
 
-static bool is_valid(const struct timespec *time) {
-    return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < (long)SECOND;
-}
-
 // When a setting means, since boot; 0 for "never".
 static u64 first_time(const struct timer_file *t, const struct timespec *value, bool absolute) {
     u64 now = clock_monotonic(), time = timespec_to_ns(value);
@@ -152,8 +148,8 @@ long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new
     struct itimerspec value, before;
     if (user_read(&value, new, sizeof(value)) < 0)
         return -EFAULT;
-    if (flags & ~(TFD_TIMER_ABSTIME | 2) || !is_valid(&value.it_value) ||
-        !is_valid(&value.it_interval))
+    if (flags & ~(TFD_TIMER_ABSTIME | 2) || !timespec_valid(&value.it_value) ||
+        !timespec_valid(&value.it_interval))
         return -EINVAL;
     int error;
     struct file *file = timer_file_of(descriptor, &error);
@@ -165,12 +161,11 @@ long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new
     t->expired = 0;
     t->interval = timespec_to_ns(&value.it_interval);
     t->next = first_time(t, &value.it_value, flags & TFD_TIMER_ABSTIME);
-    u64 next = t->next;
-    spin_unlock(&t->lock, irq);
-    if (next != 0)
-        timer_set(&t->timer, next);
+    if (t->next != 0)
+        timer_set(&t->timer, t->next);
     else
         timer_cancel(&t->timer);
+    spin_unlock(&t->lock, irq);
     file_put(file);
     return old == NULL ? 0 : user_write(old, &before, sizeof(before));
 }

@@ -20,8 +20,14 @@ struct timer {
 void timer_set(struct timer *timer, u64 deadline); // (re)arms it
 bool timer_cancel(struct timer *timer);            // true if it was still pending
 
+static inline bool timespec_valid(const struct timespec *t) {
+    return t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < (long)SECOND;
+}
+// A valid time; one of more than 292 years is as good as for ever, and sums of two do not overflow.
 static inline u64 timespec_to_ns(const struct timespec *t) {
-    return (u64)t->tv_sec * SECOND + (u64)t->tv_nsec;
+    bool far = t->tv_sec > (time_t)(INT64_MAX / SECOND - 1);
+
+    return far ? INT64_MAX : (u64)t->tv_sec * SECOND + (u64)t->tv_nsec;
 }
 static inline struct timespec ns_to_timespec(u64 ns) {
     return (struct timespec){.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)};

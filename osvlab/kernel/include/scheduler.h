@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "list.h"
 #include "lock.h"
+#include "signal_queue.h"
 #include "thread.h"
 
 #define SYSCALL_STACK_SIZE 16384
@@ -39,7 +40,8 @@ struct thread {
     void *fpu;  // saved floating-point registers
     u64 fs_base;
 
-    u64 blocked, pending; // signal masks, bit n-1 = signal n
+    u64 blocked; // signals, bit n-1 = signal n
+    struct signal_queue signals;
     siginfo_t fault_info; // of the pending synchronous signal
     u64 fault_mask;       // which signals are synchronous and pending
     u64 saved_mask;       // for sigsuspend, ppoll...
@@ -99,12 +101,14 @@ extern struct process kernel_process;
 void processes_init(void);
 struct process *process_new(struct process *parent);
 _Noreturn void process_exit(int status); // status as wait4 reports it
-void process_thread_gone(struct thread *t);
+void process_thread_gone(struct thread *t, bool last);
 void process_discard(struct process *p);
 void process_named_by(struct process *p, struct thread *first);
-void process_kill(struct process *p, int status);
+void process_kill_locked(struct process *p, int status); // threads_list_lock held
 int process_collect(int pid, int options, int *status);
-struct process *process_find(int pid);
+bool process_lives(int pid);
+struct process *process_find_locked(int pid); // processes_list_lock held
+struct spinlock *processes_list_lock(void);
 struct thread *thread_find_locked(int id); // threads_list_lock held
 struct spinlock *threads_list_lock(void);
 
@@ -112,5 +116,4 @@ struct spinlock *threads_list_lock(void);
 // On the way back to an application. `call` is the system call that was served, or -1.
 void signals_deliver(struct registers *r, i64 call);
 void signals_after_interrupt(const struct registers *r);
-void signal_send_thread(struct thread *t, int signal);
 bool signal_fault(struct registers *r, int signal, int code, u64 address); // false: no handler

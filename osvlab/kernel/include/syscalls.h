@@ -85,6 +85,7 @@ long sys_rt_sigsuspend(const u64 *mask, size_t size);
 long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout,
                          size_t size);
 long sys_rt_sigqueueinfo(int pid, int signal, const siginfo_t *info);
+long sys_rt_tgsigqueueinfo(int pid, int tid, int signal, const siginfo_t *info);
 long sys_rt_sigreturn(void);
 long sys_sigaltstack(const stack_t *new, stack_t *old);
 long sys_pause(void);

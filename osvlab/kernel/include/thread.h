@@ -10,6 +10,7 @@
 
 #include "list.h"
 #include "lock.h"
+#include "signal_queue.h"
 
 struct files; // a table of file descriptors (files.h)
 struct vnode;
@@ -23,9 +24,11 @@ struct process {
     char name[64];       // path of the program, for messages
     struct k_sigaction *actions;
     struct spinlock lock;
-    int exit_status; // as wait4 reports it
+    struct signal_queue signals; // for whichever thread does not block them
+    int exit_status;             // as wait4 reports it
     bool exiting;
     bool dead;                  // all threads are gone; wait4 can collect it
+    bool orphan;                // nobody will
     struct wait_queue children; // wait4 sleeps here
     u64 brk_start, brk_end;
 };
@@ -47,9 +50,10 @@ struct thread *thread_start(const char *name, void (*function)(void *), void *ar
 // Lets another thread run.
 void thread_yield(void);
 
-// Sends a signal to a process (any of its threads).
-void process_signal(struct process *process, int signal);
+// Sends a signal to a process, or with `tid` to that thread of it (pid -1: whosever it is). The
+// signal 0 only looks whether there is one. 0, -ESRCH, -EAGAIN. May be called from an interrupt.
+int signal_send(int pid, int tid, const siginfo_t *info);
 
-// Calls `visit` for every process/thread under the list's lock: visit must not sleep.
+// Calls `visit` for every process/thread under the lists' locks: visit must not sleep.
 void processes_each(void (*visit)(struct process *, void *), void *argument);
 void threads_each(void (*visit)(struct thread *, void *), void *argument);

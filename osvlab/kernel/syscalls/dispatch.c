@@ -29,7 +29,7 @@ void syscall_dispatch(struct registers *r) {
     system_call *call = number < SYSTEM_CALLS ? system_calls[number] : NULL;
     r->rax = call ? call(r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9) : unknown_call(number);
     t->kernel_depth--;
-    if (t->pending | t->killed | t->restore_mask)
+    if (t->signals.pending | t->process->signals.pending | t->killed | t->restore_mask)
         signals_deliver(r, t->restore_all ? -1 : (i64)number);
     if (t->restore_all) {
         t->restore_all = false;

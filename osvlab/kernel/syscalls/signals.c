@@ -57,7 +57,8 @@ long sys_rt_sigprocmask(int how, const u64 *new, u64 *old, size_t size) {
 }
 
 long sys_rt_sigpending(u64 *out, size_t size) {
-    u64 pending = this_thread()->pending & this_thread()->blocked;
+    u64 pending = (this_thread()->signals.pending | current_process()->signals.pending) &
+                  this_thread()->blocked;
 
     return size != MASK_SIZE ? -EINVAL : user_write(out, &pending, sizeof(pending));
 }
@@ -93,11 +94,18 @@ long sys_pause(void) {
     return sleep_for_signal();
 }
 
+// Takes one of the signals, of the thread's or of the process's.
+static bool take_signal(u64 wanted, siginfo_t *info) {
+    return signal_queue_take(&this_thread()->signals, wanted, info) ||
+           signal_queue_take(&current_process()->signals, wanted, info);
+}
+
 long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec *timeout,
                          size_t size) {
     static struct wait_queue nobody_wakes = WAIT_QUEUE(nobody_wakes, "sigtimedwait");
     struct thread *t = this_thread();
     struct timespec length;
+    siginfo_t result;
     u64 wanted, deadline = NEVER;
 
     if (size != MASK_SIZE)
@@ -105,21 +113,19 @@ long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec 
     if (user_read(&wanted, set, sizeof(wanted)) < 0 ||
         (timeout && user_read(&length, timeout, sizeof(length)) < 0))
         return -EFAULT;
+    if (timeout && !timespec_valid(&length))
+        return -EINVAL;
     if (timeout)
         deadline = clock_monotonic() + timespec_to_ns(&length);
     u64 before = t->blocked;
     t->blocked &= ~wanted; // so that their arrival ends the sleep
-    int status = t->pending & wanted ? -EINTR : WAIT_FOR(&nobody_wakes, false, deadline, true);
+    int status = WAIT_FOR(&nobody_wakes, false, deadline, true);
     t->blocked = before;
-    u64 arrived = t->pending & wanted;
-    if (!arrived)
+    if (!take_signal(wanted & ~UNBLOCKABLE, &result))
         return status == -ETIMEDOUT ? -EAGAIN : -EINTR;
-    int signal = __builtin_ctzl(arrived) + 1;
-    t->pending &= ~(1UL << (signal - 1));
-    siginfo_t result = {.si_signo = signal, .si_code = SI_USER};
     if (info && user_write(info, &result, sizeof(result)) < 0)
         return -EFAULT;
-    return signal;
+    return result.si_signo;
 }
 
 long sys_rt_sigreturn(void) {
@@ -158,42 +164,45 @@ long sys_sigaltstack(const stack_t *new, stack_t *old) {
     return 0;
 }
 
-static long send(struct process *p, int signal) {
+static long send(int pid, int tid, int signal, int code) {
+    siginfo_t info = {.si_signo = signal, .si_code = code};
+
     if (signal < 0 || signal > SIGNALS)
         return -EINVAL;
-    if (!p)
-        return -ESRCH;
-    if (signal)
-        process_signal(p, signal);
-    return 0;
+    info.si_pid = current_process()->pid;
+    return signal_send(pid, tid, &info);
 }
 
 long sys_kill(int pid, int signal) {
-    return send(pid <= 0 ? current_process() : process_find(pid), signal);
+    return send(pid <= 0 ? current_process()->pid : pid, 0, signal, SI_USER);
+}
+
+// The information is the sender's, but it cannot pretend to be the kernel.
+static long send_with_info(int pid, int tid, int signal, const siginfo_t *user) {
+    siginfo_t info;
+
+    if (user_read(&info, user, sizeof(info)) < 0)
+        return -EFAULT;
+    if (signal < 0 || signal > SIGNALS)
+        return -EINVAL;
+    if (info.si_code >= 0 && pid != current_process()->pid)
+        return -EPERM;
+    info.si_signo = signal;
+    return signal_send(pid, tid, &info);
 }
 
 long sys_rt_sigqueueinfo(int pid, int signal, const siginfo_t *info) {
-    (void)info;
-    return sys_kill(pid, signal);
+    return send_with_info(pid, 0, signal, info);
+}
+
+long sys_rt_tgsigqueueinfo(int pid, int tid, int signal, const siginfo_t *info) {
+    return pid <= 0 || tid <= 0 ? -EINVAL : send_with_info(pid, tid, signal, info);
 }
 
 long sys_tgkill(int pid, int tid, int signal) {
-    long status = -ESRCH;
-
-    if (signal < 0 || signal > SIGNALS)
-        return -EINVAL;
-    u64 flags = spin_lock(threads_list_lock());
-    struct thread *t = thread_find_locked(tid);
-    bool found = t && (pid == -1 || t->process->pid == pid);
-    if (found && signal && signal != SIGKILL)
-        signal_send_thread(t, signal);
-    struct process *p = found ? t->process : NULL;
-    spin_unlock(threads_list_lock(), flags);
-    if (found)
-        status = signal == SIGKILL ? send(p, SIGKILL) : 0;
-    return status;
+    return pid <= 0 || tid <= 0 ? -EINVAL : send(pid, tid, signal, SI_TKILL);
 }
 
 long sys_tkill(int tid, int signal) {
-    return sys_tgkill(-1, tid, signal);
+    return tid <= 0 ? -EINVAL : send(-1, tid, signal, SI_TKILL);
 }

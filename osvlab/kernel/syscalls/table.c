@@ -117,6 +117,7 @@ system_call *const system_calls[SYSTEM_CALLS] = {
     [SYS_rt_sigpending] = CALL(sys_rt_sigpending),
     [SYS_rt_sigtimedwait] = CALL(sys_rt_sigtimedwait),
     [SYS_rt_sigqueueinfo] = CALL(sys_rt_sigqueueinfo),
+    [SYS_rt_tgsigqueueinfo] = CALL(sys_rt_tgsigqueueinfo),
     [SYS_rt_sigsuspend] = CALL(sys_rt_sigsuspend),
     [SYS_sigaltstack] = CALL(sys_sigaltstack),
     [SYS_utime] = CALL(sys_utime),

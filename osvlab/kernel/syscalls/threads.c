@@ -55,7 +55,8 @@ static void inherit(struct thread *t, u64 flags, u64 tls, u32 *child_tid) {
     t->fs_base = flags & CLONE_SETTLS ? tls : thread_pointer();
     t->blocked = me->blocked;
     t->kernel_depth = 1;
-    t->killed = t->process->exiting; // it came too late to be told
+    if (t->process->exiting)
+        t->killed = true; // it came too late to be told
     t->clear_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : NULL;
     fpu_save(t->fpu);
 }
@@ -85,7 +86,7 @@ long sys_clone(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, u64 tls) {
         user_write(child_tid, &id, sizeof(id));
     thread_launch(t, return_to_application, t->frame);
     if (flags & CLONE_VFORK) // the maker waits until the child is done with its stack
-        WAIT_FOR(&me->children, process->dead, NEVER, false);
+        WAIT_FOR(&me->children, !process_lives((int)id), NEVER, false);
     return id;
 }
 
@@ -192,7 +193,7 @@ static int futex_deadline(int operation, const struct timespec *timeout, u64 *de
         return 0;
     if (user_read(&t, timeout, sizeof(t)) < 0)
         return -EFAULT;
-    if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= (long)SECOND)
+    if (!timespec_valid(&t))
         return -EINVAL;
     u64 now = clock_monotonic(), wanted = timespec_to_ns(&t);
     if (command == FUTEX_WAIT) // relative

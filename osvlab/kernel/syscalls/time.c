@@ -63,6 +63,8 @@ long sys_clock_settime(int clock, const struct timespec *to) {
         return -EINVAL;
     if (user_read(&t, to, sizeof(t)) < 0)
         return -EFAULT;
+    if (!timespec_valid(&t))
+        return -EINVAL;
     clock_set_realtime(timespec_to_ns(&t));
     return 0;
 }
@@ -125,12 +127,11 @@ long sys_clock_nanosleep(int clock, int flags, const struct timespec *length,
 
     if (user_read(&t, length, sizeof(t)) < 0)
         return -EFAULT;
-    if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= (long)SECOND ||
-        !read_clock(clock, &clock_now))
+    if (!timespec_valid(&t) || !read_clock(clock, &clock_now))
         return -EINVAL;
     u64 wanted = timespec_to_ns(&t);
     if (!(flags & TIMER_ABSTIME))
-        return sleep_until(now + wanted < now ? NEVER - 1 : now + wanted, rest);
+        return sleep_until(now + wanted, rest);
     return wanted > clock_now ? sleep_until(now + (wanted - clock_now), NULL) : 0;
 }
 

@@ -14,58 +14,74 @@
 // Timers that send signals: timer_create's, and one for alarm and ITIMER_REAL per process.
 struct signal_timer {
     struct timer timer;
-    bool used;
-    int pid, tid, signal; // tid 0: any thread of the process
+    bool used, is_itimer, realtime;
+    int pid, tid; // tid 0: any thread of the process
+    siginfo_t info;
     u64 interval;
-    int overruns;
+    int overruns; // how often it would have gone off since it last did
 };
 #define SIGNAL_TIMERS 64
 static struct signal_timer signal_timers[SIGNAL_TIMERS];
 static struct spinlock signal_timers_lock = SPINLOCK("signal timers");
 
+// However short an interval is, the application gets most of the time.
+#define SHORTEST (100 * MICROSECOND)
+
+// Sets the timer for its next time that is not past. Those missed are counted.
+static void arm_again(struct signal_timer *s, u64 now) {
+    u64 late = now - s->timer.deadline, missed = late / s->interval;
+    u64 next = s->timer.deadline + (missed + 1) * s->interval;
+
+    while (next < now + SHORTEST) {
+        u64 more = (now + SHORTEST - next) / s->interval + 1;
+        missed += more;
+        next += more * s->interval;
+    }
+    s->overruns = (int)MIN(missed, (u64)INT32_MAX);
+    timer_set(&s->timer, next);
+}
+
 static void timer_expired(struct timer *timer) {
     struct signal_timer *s = CONTAINER_OF(timer, struct signal_timer, timer);
-    struct process *p = process_find(s->pid);
+    siginfo_t info = s->info;
 
-    if (!p)
-        return;
-    if (s->tid) {
-        u64 flags = spin_lock(threads_list_lock());
-        struct thread *t = thread_find_locked(s->tid);
-        if (t && t->process == p && s->signal)
-            signal_send_thread(t, s->signal);
-        spin_unlock(threads_list_lock(), flags);
-    } else if (s->signal) {
-        process_signal(p, s->signal);
-    }
     if (s->interval)
-        timer_set(&s->timer, s->timer.deadline + s->interval);
+        arm_again(s, clock_monotonic());
+    if (!s->is_itimer)
+        info.si_overrun = s->overruns;
+    if (info.si_signo)
+        signal_send(s->pid, s->tid, &info);
+}
+
+static struct signal_timer *find_timer(int pid, int id, bool is_itimer) {
+    for (int i = 0; i < SIGNAL_TIMERS; i++) {
+        struct signal_timer *s = &signal_timers[i];
+        if (s->used && s->pid == pid && s->is_itimer == is_itimer && (is_itimer || i == id))
+            return s;
+    }
+    return NULL;
 }
 
 // The current process's timer of that number, or NULL.
 static struct signal_timer *timer_of(int id) {
-    bool valid = id >= 0 && id < SIGNAL_TIMERS && signal_timers[id].used &&
-                 signal_timers[id].pid == current_process()->pid;
-
-    return valid ? &signal_timers[id] : NULL;
+    return find_timer(current_process()->pid, id, false);
 }
 
-static struct signal_timer *take_timer(int pid, int tid, int signal) {
+static struct signal_timer *take_timer(const struct signal_timer *like) {
     struct signal_timer *free = NULL;
     u64 flags = spin_lock(&signal_timers_lock);
 
+    if (like->is_itimer) // two threads may have asked at once
+        free = find_timer(like->pid, 0, true);
     for (int i = 0; i < SIGNAL_TIMERS && !free; i++) {
         struct signal_timer *s = &signal_timers[i];
-        bool orphaned = s->used && !process_find(s->pid);
-        if (s->used && !orphaned)
+        if (s->used && process_lives(s->pid))
             continue;
         timer_cancel(&s->timer);
         free = s;
-        *s = (struct signal_timer){.timer.function = timer_expired,
-                                   .used = true,
-                                   .pid = pid,
-                                   .tid = tid,
-                                   .signal = signal};
+        *s = *like;
+        s->used = true;
+        s->timer.function = timer_expired;
     }
     spin_unlock(&signal_timers_lock, flags);
     return free;
@@ -82,29 +98,26 @@ static u64 remaining(const struct signal_timer *s) {
 static void start(struct signal_timer *s, u64 deadline, u64 interval) {
     timer_cancel(&s->timer);
     s->interval = interval;
+    s->overruns = 0;
     if (deadline)
         timer_set(&s->timer, deadline);
 }
 
-// One interval timer per process: kept by pid, since only ITIMER_REAL exists.
-static struct signal_timer *itimers[SIGNAL_TIMERS];
-
+// The one interval timer of a process: only ITIMER_REAL exists.
 static struct signal_timer *itimer(bool create) {
-    int pid = current_process()->pid;
+    struct signal_timer like = {.is_itimer = true, .pid = current_process()->pid};
+    struct signal_timer *s = find_timer(like.pid, 0, true);
 
-    for (int i = 0; i < SIGNAL_TIMERS; i++) {
-        if (itimers[i] && itimers[i]->used && itimers[i]->pid == pid)
-            return itimers[i];
-    }
-    for (int i = 0; create && i < SIGNAL_TIMERS; i++) {
-        if (!itimers[i] || !process_find(itimers[i]->pid))
-            return itimers[i] = take_timer(pid, 0, SIGALRM);
-    }
-    return NULL;
+    like.info = (siginfo_t){.si_signo = SIGALRM, .si_code = SI_KERNEL};
+    return s || !create ? s : take_timer(&like);
+}
+
+static bool timeval_valid(const struct timeval *t) {
+    return t->tv_sec >= 0 && t->tv_usec >= 0 && t->tv_usec < 1000000;
 }
 
 static u64 from_timeval(const struct timeval *t) {
-    return (u64)t->tv_sec * SECOND + (u64)t->tv_usec * MICROSECOND;
+    return timespec_to_ns(&(struct timespec){t->tv_sec, t->tv_usec * (long)MICROSECOND});
 }
 
 static struct timeval to_timeval(u64 ns) {
@@ -125,6 +138,8 @@ long sys_setitimer(int which, const struct itimerval *new, struct itimerval *old
         return -EINVAL;
     if (new && user_read(&value, new, sizeof(value)) < 0)
         return -EFAULT;
+    if (!timeval_valid(&value.it_value) || !timeval_valid(&value.it_interval))
+        return -EINVAL;
     if (old && sys_getitimer(which, old) < 0)
         return -EFAULT;
     struct signal_timer *s = itimer(true);
@@ -144,22 +159,44 @@ long sys_alarm(unsigned seconds) {
     return (long)((left + SECOND - 1) / SECOND);
 }
 
+// struct sigevent as the kernel has it: a thread's number behind the notification.
+static int thread_of(const struct sigevent *e) {
+    int tid;
+
+    memcpy(&tid, (const u8 *)e + 16, sizeof(tid));
+    return tid;
+}
+
+#define SIGEV_TO_THREAD 4 // SIGEV_THREAD_ID
+
 long sys_timer_create(int clock, const struct sigevent *event, int *id) {
     struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    struct signal_timer like = {.realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI,
+                                .pid = current_process()->pid};
 
     if (sys_clock_getres(clock, NULL) < 0)
         return -EINVAL;
     if (event && user_read(&e, event, sizeof(e)) < 0)
         return -EFAULT;
     bool silent = e.sigev_notify == SIGEV_NONE;
-    int tid = 0;
-    if (e.sigev_notify == 4 /* SIGEV_THREAD_ID */)
-        memcpy(&tid, (const u8 *)&e + 16, sizeof(tid));
-    struct signal_timer *s = take_timer(current_process()->pid, tid, silent ? 0 : e.sigev_signo);
+    if (!silent && e.sigev_notify != SIGEV_SIGNAL && e.sigev_notify != SIGEV_TO_THREAD)
+        return -EINVAL; // SIGEV_THREAD is libc's to make
+    if (!silent && (e.sigev_signo < 1 || e.sigev_signo > SIGNALS))
+        return -EINVAL;
+    if (e.sigev_notify == SIGEV_TO_THREAD)
+        like.tid = thread_of(&e);
+    like.info = (siginfo_t){.si_signo = silent ? 0 : e.sigev_signo, .si_code = SI_TIMER};
+    struct signal_timer *s = take_timer(&like);
     if (!s)
         return -EAGAIN;
     int number = (int)(s - signal_timers);
-    return user_write(id, &number, sizeof(number));
+    s->info.si_timerid = number;
+    s->info.si_value = event ? e.sigev_value : (union sigval){.sival_int = number};
+    if (user_write(id, &number, sizeof(number)) < 0) {
+        sys_timer_delete(number);
+        return -EFAULT;
+    }
+    return 0;
 }
 
 long sys_timer_gettime(int id, struct itimerspec *out) {
@@ -176,10 +213,18 @@ long sys_timer_settime(int id, int flags, const struct itimerspec *new, struct i
 
     if (!s)
         return -EINVAL;
-    if (user_read(&value, new, sizeof(value)) < 0 || (old && sys_timer_gettime(id, old) < 0))
+    if (user_read(&value, new, sizeof(value)) < 0)
         return -EFAULT;
-    u64 length = timespec_to_ns(&value.it_value);
-    u64 deadline = !length ? 0 : flags & TIMER_ABSTIME ? length : clock_monotonic() + length;
+    if (!timespec_valid(&value.it_value) || !timespec_valid(&value.it_interval))
+        return -EINVAL;
+    if (old && sys_timer_gettime(id, old) < 0)
+        return -EFAULT;
+    u64 now = clock_monotonic(), length = timespec_to_ns(&value.it_value);
+    u64 deadline = length ? now + length : 0;
+    if (length && (flags & TIMER_ABSTIME)) {
+        u64 offset = s->realtime ? clock_realtime() - now : 0;
+        deadline = length > offset ? length - offset : 1;
+    }
     start(s, deadline, timespec_to_ns(&value.it_interval));
     return 0;
 }

@@ -4,6 +4,7 @@
 // rt_sigreturn restores every register. SIGKILL and a process's exit cannot be blocked.
 
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/ucontext.h>
 #include <sys/wait.h>
 
@@ -35,37 +36,74 @@ static bool ignored(struct process *p, int signal) {
     return handler == SIG_IGN;
 }
 
+static u64 waiting_for(const struct thread *t) {
+    u64 process = t->process ? t->process->signals.pending : 0;
+
+    return (t->fault_mask | t->signals.pending | process) & ~t->blocked;
+}
+
 bool signal_deliverable(struct thread *t) {
-    return t->killed || (t->pending & ~t->blocked);
+    return t->killed || waiting_for(t);
 }
 
-void signal_send_thread(struct thread *t, int signal) {
-    if (t->process == &kernel_process)
-        return;
-    if (signal == SIGKILL) {
-        process_kill(t->process, EXIT_BY_SIGNAL(SIGKILL));
-        t->killed = true;
-    } else if (ignored(t->process, signal) && !(t->blocked & BIT(signal))) {
-        return;
-    } else {
-        __atomic_or_fetch(&t->pending, BIT(signal), __ATOMIC_RELAXED);
-    }
+// --- Sending; the list of threads is locked ---
+
+static int send_to_thread(struct thread *t, const siginfo_t *info) {
+    if (ignored(t->process, info->si_signo) && !(t->blocked & BIT(info->si_signo)))
+        return 0;
+    if (!signal_queue_add(&t->signals, info))
+        return -EAGAIN;
     scheduler_wake(t, true);
+    return 0;
 }
 
-// To the first thread that does not block it, or to the first one.
-void process_signal(struct process *process, int signal) {
+// To be taken by whichever thread does not block it: the first one is woken. If all block it, it
+// waits for one to unblock it, or to ask for it (sigwait).
+static int send_to_process(struct process *process, const siginfo_t *info) {
     struct thread *chosen = NULL;
-    u64 flags = spin_lock(threads_list_lock());
 
     LIST_EACH(&process->threads, t, struct thread, sibling) {
-        if (!chosen || ((chosen->blocked & BIT(signal)) && !(t->blocked & BIT(signal))))
+        if (!(t->blocked & BIT(info->si_signo))) {
             chosen = t;
+            break;
+        }
     }
-    spin_unlock(threads_list_lock(), flags);
+    if (chosen && ignored(process, info->si_signo))
+        return 0;
+    if (!signal_queue_add(&process->signals, info))
+        return -EAGAIN;
     if (chosen)
-        signal_send_thread(chosen, signal);
+        scheduler_wake(chosen, true);
+    return 0;
 }
+
+static int send_locked(int pid, int tid, const siginfo_t *info) {
+    struct process *p = pid == -1 ? NULL : process_find_locked(pid);
+    struct thread *t = tid ? thread_find_locked(tid) : NULL;
+
+    if (pid == -1 && t)
+        p = t->process;
+    if (!p || (tid && (!t || t->process != p)))
+        return -ESRCH;
+    if (info->si_signo == 0 || p == &kernel_process)
+        return 0;
+    if (info->si_signo == SIGKILL) {
+        process_kill_locked(p, EXIT_BY_SIGNAL(SIGKILL));
+        return 0;
+    }
+    return t ? send_to_thread(t, info) : send_to_process(p, info);
+}
+
+int signal_send(int pid, int tid, const siginfo_t *info) {
+    u64 flags = spin_lock(processes_list_lock()), inner = spin_lock(threads_list_lock());
+    int status = send_locked(pid, tid, info);
+
+    spin_unlock(threads_list_lock(), inner);
+    spin_unlock(processes_list_lock(), flags);
+    return status;
+}
+
+// --- Delivering ---
 
 // A fault in application code: true if a handler will run.
 bool signal_fault(struct registers *r, int signal, int code, u64 address) {
@@ -79,22 +117,49 @@ bool signal_fault(struct registers *r, int signal, int code, u64 address) {
         return false;
     t->fault_info = (siginfo_t){.si_signo = signal, .si_code = code, .si_addr = (void *)address};
     t->fault_mask |= BIT(signal);
-    t->pending |= BIT(signal);
     return true;
 }
 
-static int next_signal(struct thread *t) {
-    u64 ready = t->pending & ~t->blocked;
-    u64 faults = ready & t->fault_mask;
+// Takes the next signal for this thread. A fault comes first: its instruction is at hand.
+static bool next_signal(struct thread *t, siginfo_t *info) {
+    u64 open = ~t->blocked;
 
-    if (!ready)
-        return 0;
-    return __builtin_ctzl(faults ? faults : ready) + 1;
+    if (t->fault_mask & open) {
+        *info = t->fault_info;
+        t->fault_mask &= ~BIT(info->si_signo);
+        return true;
+    }
+    return signal_queue_take(&t->signals, open, info) ||
+           signal_queue_take(&t->process->signals, open, info);
+}
+
+// Calls that a handler always ends, even one with SA_RESTART (signal(7)): they wait for a signal,
+// or for a time that would begin anew.
+static bool ends_with_handler(const struct registers *r, i64 call) {
+    switch (call) {
+    case SYS_pause:
+    case SYS_rt_sigsuspend:
+    case SYS_rt_sigtimedwait:
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+    case SYS_poll:
+    case SYS_ppoll:
+    case SYS_select:
+    case SYS_pselect6:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+        return true;
+    case SYS_futex:
+        return r->r10 != 0; // with a timeout
+    default:
+        return false;
+    }
 }
 
 // A system call that was interrupted is begun again, or reports EINTR.
-static void restart_call(struct registers *r, i64 call, unsigned long flags) {
-    if (call >= 0 && (i64)r->rax == -EINTR && (flags & SA_RESTART)) {
+static void restart_call(struct registers *r, i64 call) {
+    if (call >= 0 && (i64)r->rax == -EINTR) {
         r->rax = call;
         r->rip -= 2; // the SYSCALL instruction
     }
@@ -113,30 +178,29 @@ static void die_by(struct registers *r, int signal) {
     process_exit(EXIT_BY_SIGNAL(signal));
 }
 
-static void run_handler(struct registers *r, int signal, i64 call) {
+// False: the signal is ignored.
+static bool run_handler(struct registers *r, const siginfo_t *info, i64 call) {
     struct thread *t = this_thread();
+    int signal = info->si_signo;
     struct k_sigaction action = *action_of(t->process, signal);
-    siginfo_t info = t->fault_mask & BIT(signal)
-                         ? t->fault_info
-                         : (siginfo_t){.si_signo = signal, .si_code = SI_USER};
 
-    t->pending &= ~BIT(signal);
-    t->fault_mask &= ~BIT(signal);
-    if (action.handler == SIG_IGN || (action.handler == SIG_DFL && ignored(t->process, signal)))
-        return;
+    if (ignored(t->process, signal))
+        return false;
     if (action.handler == SIG_DFL)
         die_by(r, signal);
 
-    restart_call(r, call, action.flags);
+    if ((action.flags & SA_RESTART) && !ends_with_handler(r, call))
+        restart_call(r, call);
     u64 mask = t->restore_mask ? t->saved_mask : t->blocked;
     t->restore_mask = false;
-    if (signal_frame_push(r, &action, &info, mask) < 0) {
+    if (signal_frame_push(r, &action, info, mask) < 0) {
         kprintf("No room on the stack for the handler of signal %d.\n", signal);
         die_by(r, SIGSEGV);
     }
     t->blocked |= action.mask | (action.flags & SA_NODEFER ? 0 : BIT(signal));
     if (action.flags & SA_RESETHAND)
         action_of(t->process, signal)->handler = SIG_DFL;
+    return true;
 }
 
 // Dying in libc could leave one of its locks held for ever, so a thread that is there lives on
@@ -155,12 +219,15 @@ void signals_deliver(struct registers *r, i64 call) {
         t->kernel_depth = 1;
         process_exit(EXIT_BY_SIGNAL(SIGKILL));
     }
-    int signal = next_signal(t);
-    if (signal) {
-        t->kernel_depth++;
-        run_handler(r, signal, call);
-        t->kernel_depth--;
-    } else if (!signal && t->restore_mask) {
+    siginfo_t info;
+    bool handled = false;
+    t->kernel_depth++;
+    while (!handled && waiting_for(t) && next_signal(t, &info))
+        handled = run_handler(r, &info, call);
+    t->kernel_depth--;
+    if (!handled)
+        restart_call(r, call); // another thread took it, or it is ignored: nothing has happened
+    if (!handled && t->restore_mask) {
         t->blocked = t->saved_mask;
         t->restore_mask = false;
     }

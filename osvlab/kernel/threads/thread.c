@@ -59,6 +59,7 @@ struct thread *thread_new(struct process *process, const char *name) {
         return NULL;
     }
     list_init(&t->run_link);
+    list_init(&t->signals.infos);
     t->process = process;
     t->state = THREAD_SLEEPING;
     strncpy(t->name, name, sizeof(t->name) - 1);
@@ -121,8 +122,10 @@ _Noreturn void thread_exit(void) {
     u64 flags = spin_lock(&threads_lock);
     list_remove(&t->sibling);
     list_remove(&t->all_link);
+    bool last = list_empty(&t->process->threads); // of two that leave at once, only one is
     spin_unlock(&threads_lock, flags);
-    process_thread_gone(t);
+    signal_queue_empty(&t->signals);
+    process_thread_gone(t, last);
     scheduler_leave();
 }
 

@@ -189,9 +189,10 @@ int shim_signal;
 struct process *current_process(void) {
     return &shim_process;
 }
-void process_signal(struct process *process, int signal) {
-    (void)process;
-    shim_signal = signal;
+int signal_send(int pid, int tid, const siginfo_t *info) {
+    (void)pid, (void)tid;
+    shim_signal = info->si_signo;
+    return 0;
 }
 long sys_kill(int pid, int signal) {
     (void)pid;
