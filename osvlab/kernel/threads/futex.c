@@ -15,13 +15,14 @@
 #define BUCKETS 64
 #define FUTEX_OWNER_DIED 0x40000000u
 #define FUTEX_TID_MASK 0x3fffffffu
+#define ROBUST_MOST 2048 // a list that the application damaged may have no end
 
 struct futex_waiter {
     struct list link;
-    u32 *address;
+    u32 *volatile address;
     u32 mask;
     struct thread *thread;
-    bool woken;
+    volatile bool woken;
 };
 
 struct bucket {
@@ -32,15 +33,24 @@ struct bucket {
 static struct bucket buckets[BUCKETS];
 
 static struct bucket *bucket_of(u32 *address) {
-    struct bucket *b = &buckets[((u64)address >> 2) * 0x9e3779b97f4a7c15UL >> 58];
+    return &buckets[((u64)address >> 2) * 0x9e3779b97f4a7c15UL >> 58];
+}
+_Static_assert(BUCKETS == 1 << (64 - 58), "the hash yields a bucket");
+
+// A bucket is made when it is first locked, so that none costs anything at boot.
+static u64 bucket_lock(struct bucket *b) {
+    u64 flags = spin_lock(&b->lock);
 
     if (!b->waiters.next) {
         list_init(&b->waiters);
         b->lock.name = "futex bucket";
     }
-    return b;
+    return flags;
 }
-_Static_assert(BUCKETS == 1 << (64 - 58), "the hash yields a bucket");
+
+static bool misplaced(const u32 *address) {
+    return (u64)address % sizeof(*address);
+}
 
 // Puts the waiter on its bucket if the word is as expected: 0, -EAGAIN, or -EFAULT.
 static int enqueue(struct futex_waiter *w, u32 expected) {
@@ -50,7 +60,7 @@ static int enqueue(struct futex_waiter *w, u32 expected) {
     for (;;) {
         if (user_read(&value, w->address, sizeof(value)) < 0) // brings the page in
             return -EFAULT;
-        u64 flags = spin_lock(&b->lock);
+        u64 flags = bucket_lock(b);
         // With interrupts off this fails instead of sleeping, should the page be gone again.
         int status = user_read(&value, w->address, sizeof(value));
         if (!status && value == expected) {
@@ -63,10 +73,21 @@ static int enqueue(struct futex_waiter *w, u32 expected) {
     }
 }
 
+// Locks the bucket a waiter is on. Requeueing may move it until then.
+static struct bucket *lock_waiter(struct futex_waiter *w, u64 *flags) {
+    for (;;) {
+        struct bucket *b = bucket_of(w->address);
+        *flags = bucket_lock(b);
+        if (b == bucket_of(w->address))
+            return b;
+        spin_unlock(&b->lock, *flags);
+    }
+}
+
 int futex_wait(u32 *address, u32 expected, u64 deadline, u32 mask) {
     struct futex_waiter w = {.address = address, .mask = mask, .thread = this_thread()};
 
-    if (!mask || ((u64)address & 3))
+    if (!mask || misplaced(address))
         return -EINVAL;
     int status = enqueue(&w, expected);
     if (status)
@@ -74,8 +95,8 @@ int futex_wait(u32 *address, u32 expected, u64 deadline, u32 mask) {
     while (!w.woken && !status)
         status = wait_sleep(deadline, true);
 
-    struct bucket *b = bucket_of(w.address); // requeueing may have moved it
-    u64 flags = spin_lock(&b->lock);
+    u64 flags;
+    struct bucket *b = lock_waiter(&w, &flags);
     if (!w.woken)
         list_remove(&w.link);
     spin_unlock(&b->lock, flags);
@@ -92,8 +113,11 @@ static void wake(struct futex_waiter *w) {
 
 int futex_wake(u32 *address, int count, u32 mask) {
     struct bucket *b = bucket_of(address);
-    u64 flags = spin_lock(&b->lock);
     int woken = 0;
+
+    if (!mask || misplaced(address))
+        return -EINVAL;
+    u64 flags = bucket_lock(b);
 
     LIST_EACH_SAFE(&b->waiters, w, struct futex_waiter, link) {
         if (woken >= count)
@@ -108,9 +132,9 @@ int futex_wake(u32 *address, int count, u32 mask) {
 }
 
 static struct list *lock_both(struct bucket *a, struct bucket *b, u64 *flags) {
-    *flags = spin_lock(&MIN(a, b)->lock);
+    *flags = bucket_lock(MIN(a, b));
     if (a != b)
-        spin_lock(&MAX(a, b)->lock);
+        bucket_lock(MAX(a, b));
     return &a->waiters;
 }
 
@@ -126,50 +150,72 @@ int futex_requeue(u32 *from, u32 *to, int wake_count, int requeue_count, const u
     u64 flags;
     int done = 0, moved = 0;
 
+    if (wake_count < 0 || requeue_count < 0 || misplaced(from) || misplaced(to))
+        return -EINVAL;
     if (expected && user_read(&value, from, sizeof(value)) < 0)
         return -EFAULT;
     struct list *waiters = lock_both(source, target, &flags);
     bool changed = expected && (user_read(&value, from, sizeof(value)) < 0 || value != *expected);
     LIST_EACH_SAFE(waiters, w, struct futex_waiter, link) {
-        if (changed || moved >= requeue_count || w->address != from)
+        if (changed || w->address != from)
             continue;
         if (done < wake_count) {
             wake(w);
             done++;
-        } else {
+        } else if (moved < requeue_count) {
+            moved++;
+            if (from == to) // counted, but the list must not grow while it is walked
+                continue;
             list_remove(&w->link);
             w->address = to;
             list_append(&target->waiters, &w->link);
-            moved++;
         }
     }
     unlock_both(source, target, flags);
     return changed ? -EAGAIN : done + moved;
 }
 
-// The robust list (get_robust_list(2)): mutexes the thread holds are marked as orphaned.
+// Marks a mutex as orphaned, if the thread holds it, and wakes one who waits for it.
+static int release_mutex(struct thread *t, u32 *word) {
+    u32 value;
+
+    if (misplaced(word) || user_read(&value, word, sizeof(value)) < 0)
+        return -EFAULT;
+    // Others may set the bit that says that they wait. With interrupts off nobody comes between
+    // looking and writing; more processors would need a compare-and-exchange that may fault.
+    u64 flags = read_flags();
+    interrupts_off();
+    int status = user_read(&value, word, sizeof(value));
+    bool held = !status && (value & FUTEX_TID_MASK) == (u32)t->id;
+    value = (value & ~FUTEX_TID_MASK) | FUTEX_OWNER_DIED;
+    if (held)
+        status = user_write(word, &value, sizeof(value));
+    if (flags & RFLAGS_INTERRUPT)
+        interrupts_on();
+    if (held && !status)
+        futex_wake(word, 1, UINT32_MAX);
+    return status;
+}
+
+// The robust list (get_robust_list(2)): mutexes the thread holds, and one it is about to take or
+// to give back.
 static void release_robust(struct thread *t) {
     struct {
         u64 next, offset, pending;
     } head;
-    u64 entry;
 
     if (!t->robust_list || user_read(&head, (void *)t->robust_list, sizeof(head)) < 0)
         return;
-    entry = head.next;
-    for (int i = 0; i < 2048 && entry != t->robust_list; i++) {
-        u32 *word = (u32 *)(entry + head.offset), value;
-        u64 next;
-        if (user_read(&next, (void *)entry, sizeof(next)) < 0 ||
-            user_read(&value, word, sizeof(value)) < 0)
+    for (int i = 0; i < ROBUST_MOST && head.next != t->robust_list; i++) {
+        u64 entry = head.next;
+        // The next one is read first: a woken thread may free this one.
+        if (user_read(&head.next, (void *)entry, sizeof(head.next)) < 0)
             return;
-        if ((value & FUTEX_TID_MASK) == (u32)t->id) {
-            value = (value & ~FUTEX_TID_MASK) | FUTEX_OWNER_DIED;
-            user_write(word, &value, sizeof(value));
-            futex_wake(word, 1, UINT32_MAX);
-        }
-        entry = next;
+        if (entry != head.pending && release_mutex(t, (u32 *)(entry + head.offset)) < 0)
+            return;
     }
+    if (head.pending)
+        release_mutex(t, (u32 *)(head.pending + head.offset));
 }
 
 void futex_thread_exit(struct thread *t) {
