@@ -17,7 +17,7 @@ from osvlab.image.build import build
 from osvlab.image.image import Image
 
 PROGRAMS = Path(__file__).parent / "guest" / "files"
-NAMES = ["names", "waiting"]
+NAMES = ["names", "waiting", "epolls"]
 BIG = random.Random(7).randbytes(3_000_001)
 
 pytestmark = pytest.mark.qemu

@@ -189,7 +189,7 @@ int descriptor_install(struct file *file, unsigned open_flags, int lowest) {
 // Puts a file (or nothing) into a slot; gives what was there.
 static int exchange(struct files *files, int descriptor, struct file *file, bool close_on_exec,
                     struct file **old) {
-    if (descriptor < 0 || descriptor >= files->soft)
+    if (descriptor < 0 || (file != NULL && descriptor >= files->soft)) // what is open can be closed
         return -EBADF;
     if (file != NULL && descriptor >= files->count) {
         int status = files_grow(files, descriptor + 1);
@@ -223,11 +223,6 @@ int descriptor_close_on_exec(int descriptor, int value) {
     return old;
 }
 
-static void close_file(struct file *file) {
-    file_notify_watchers(file);
-    file_put(file);
-}
-
 long sys_close(int descriptor) {
     struct file *old;
     int status = exchange(files_current(), descriptor, NULL, false, &old);
@@ -235,7 +230,7 @@ long sys_close(int descriptor) {
         return status;
     if (old == NULL)
         return -EBADF;
-    close_file(old);
+    file_put(old);
     return 0;
 }
 
@@ -248,7 +243,7 @@ long sys_close_range(unsigned first, unsigned last, unsigned flags) {
         if (flags & 4)
             descriptor_close_on_exec((int)i, 1);
         else if (exchange(files, (int)i, NULL, false, &old) == 0 && old != NULL)
-            close_file(old);
+            file_put(old);
     }
     return 0;
 }
@@ -271,7 +266,7 @@ long sys_dup3(int from, int to, int flags) {
         return status;
     }
     if (old != NULL)
-        close_file(old);
+        file_put(old);
     return to;
 }
 
@@ -289,7 +284,7 @@ void files_close_on_exec(struct files *files) {
     for (int i = 0; i < files->count; i++) {
         struct file *old = NULL;
         if (files->close_on_exec[i] && exchange(files, i, NULL, false, &old) == 0 && old != NULL)
-            close_file(old);
+            file_put(old);
     }
 }
 

@@ -1,12 +1,12 @@
 // epoll(7): a set of files one waits for again and again.
 //
 // Invariant: an interest belongs to one epoll and to one file, and is on the list of each; it
-// holds no reference to the file, whose last close takes it out. All lists change under one
-// spinlock, and looking at a file (file_poll without a table) is allowed under it, because poll
-// operations neither sleep nor take mutexes.
-// Waiting is like poll's: line up everywhere, look everywhere, sleep. While a thread stands in a
-// file's queue it does hold the file; closing a descriptor wakes it up to let go (poll.h).
-// Edge-triggered: a file is told again only when its sources have notified since it was last told.
+// holds no reference to the file, whose last close takes it out. It watches the file's sources
+// (poll.h): whatever notifies puts it on its epoll's list of ready ones. Being on that list only
+// means that it is worth a look, and whatever is ready and not yet told is on it. So waiting costs
+// what has happened, not what is being watched.
+// Edge-triggered ones leave the list when they are told, others when a look finds them not ready.
+// All of this changes under one spinlock. Looking at a file is allowed under it (poll.h).
 
 #include "poll.h"
 
@@ -15,26 +15,32 @@
 #include "syscalls_files.h"
 
 #define NESTING_MAX 5
+#define WATCHES_MOST 4 // sources of one file
 
 struct epoll {
-    struct list interests;
-    size_t count;
-    struct poll_source source; // interests were added or changed, or a file among them is closing
+    struct file *file;
+    struct list interests, ready;
+    struct poll_source source; // one has become ready
+};
+
+struct watch {
+    struct list link; // in the source's list
+    struct interest *interest;
 };
 
 struct interest {
-    struct list in_epoll, in_file;
+    struct list in_epoll, in_file, in_ready;
     struct epoll *epoll;
     struct file *file;
     int descriptor;
     struct epoll_event event;
-    u32 told; // edge-triggered: generation of the sources when it was last told
-    bool was_told, disabled;
+    bool disabled; // EPOLLONESHOT: told once
+    size_t watch_count;
+    struct watch watches[WATCHES_MOST];
 };
 
 static struct spinlock lock = SPINLOCK("epoll");
 static const struct file_operations operations;
-static struct poll_table counter = {.counting = true}; // used under the lock
 
 static unsigned epoll_look(struct file *file, struct poll_table *table);
 
@@ -44,92 +50,95 @@ static unsigned file_look(struct file *file, struct poll_table *table) {
     return file->operations == &operations ? epoll_look(file, table) : file_poll(file, table);
 }
 
-// What an interest has to tell now. `generation` changes whenever the file notifies.
-static unsigned news(struct interest *interest, u32 *generation) {
-    if (interest->disabled)
-        return 0;
-    u32 outer = counter.generation;
-    counter.generation = 0;
-    unsigned ready =
-        file_look(interest->file, &counter) & (interest->event.events | EPOLLERR | EPOLLHUP);
-    *generation = counter.generation;
-    counter.generation = outer;
-    bool edge = interest->event.events & EPOLLET;
-    return edge && interest->was_told && interest->told == *generation ? 0 : ready;
+static unsigned wanted(const struct interest *interest) {
+    return interest->disabled ? 0 : interest->event.events | EPOLLERR | EPOLLHUP;
 }
 
-static bool is_ready(struct epoll *epoll) {
-    u32 generation;
-    LIST_EACH(&epoll->interests, interest, struct interest, in_epoll)
-    if (news(interest, &generation) != 0)
-        return true;
-    return false;
-}
-
-// Names the sources of all files to the table: to stand in their queues, or to count.
-static void line_up(struct epoll *epoll, struct poll_table *table) {
-    struct file *outer = table->file;
-    poll_on(table, &epoll->source);
-    LIST_EACH(&epoll->interests, interest, struct interest, in_epoll) {
-        table->file = interest->file;
-        if (!interest->disabled)
-            file_look(interest->file, table);
+static bool any_ready(struct epoll *epoll) {
+    LIST_EACH_SAFE(&epoll->ready, interest, struct interest, in_ready) {
+        if (file_look(interest->file, NULL) & wanted(interest))
+            return true;
+        list_remove(&interest->in_ready);
     }
-    table->file = outer;
+    return false;
 }
 
 static unsigned epoll_look(struct file *file, struct poll_table *table) {
     struct epoll *epoll = file->data;
-    if (table != NULL)
-        line_up(epoll, table);
-    return is_ready(epoll) ? EPOLLIN | EPOLLRDNORM : 0;
-}
-
-// How many places line_up may need; generously, since it must not allocate.
-static size_t places(const struct epoll *epoll) {
-    return 2 * epoll->count + 16;
+    poll_on(table, &epoll->source);
+    return any_ready(epoll) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 static unsigned epoll_poll(struct file *file, struct poll_table *table) {
-    if (table != NULL)
-        poll_table_reserve(table, places(file->data)); // without memory the table looks again soon
     u64 flags = spin_lock(&lock);
     unsigned ready = epoll_look(file, table);
     spin_unlock(&lock, flags);
     return ready;
 }
 
-// --- epoll_wait ---
+// --- Being told; the lock is held ---
 
-static void note_told(struct interest *interest, u32 generation) {
-    interest->told = generation;
-    interest->was_told = true;
-    if (interest->event.events & EPOLLONESHOT)
-        interest->disabled = true;
+static void make_ready(struct interest *interest);
+
+static void tell(struct poll_source *source, unsigned events) {
+    wait_wake_all(&source->queue);
+    LIST_EACH(&source->watches, watch, struct watch, link)
+    if (events & wanted(watch->interest))
+        make_ready(watch->interest);
 }
 
-// Gathers up to `size` events. What told something goes to the end, so that all get their turn.
+// An epoll may be watched by another one, so this goes on upwards, as far as they are nested.
+static void make_ready(struct interest *interest) {
+    if (list_empty(&interest->in_ready))
+        list_append(&interest->epoll->ready, &interest->in_ready);
+    tell(&interest->epoll->source, EPOLLIN | EPOLLRDNORM);
+}
+
+// From poll_notify, if somebody watches the source.
+void epoll_tell(struct poll_source *source, unsigned events) {
+    u64 flags = spin_lock(&lock);
+    tell(source, events);
+    spin_unlock(&lock, flags);
+}
+
+struct watching {
+    struct poll_table table;
+    struct interest *interest;
+};
+
+static void watch_source(struct poll_table *table, struct poll_source *source) {
+    struct interest *interest = CONTAINER_OF(table, struct watching, table)->interest;
+    ASSERT(interest->watch_count < WATCHES_MOST);
+    struct watch *watch = &interest->watches[interest->watch_count++];
+    watch->interest = interest;
+    list_append(&source->watches, &watch->link);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the watch before the look at the state
+}
+
+// --- epoll_wait ---
+
+// Gathers up to `size` events. What stays ready goes to the end, so that all get their turn.
 static int gather(struct epoll *epoll, struct epoll_event *out, int size) {
     int found = 0;
-    struct list told = LIST(told);
+    struct list again = LIST(again);
     u64 flags = spin_lock(&lock);
-    LIST_EACH_SAFE(&epoll->interests, interest, struct interest, in_epoll) {
-        if (found == size)
-            break;
-        u32 generation = 0;
-        unsigned ready = news(interest, &generation);
+    while (found < size && !list_empty(&epoll->ready)) {
+        struct interest *interest = LIST_FIRST(&epoll->ready, struct interest, in_ready);
+        unsigned ready = file_look(interest->file, NULL) & wanted(interest);
+        list_remove(&interest->in_ready);
         if (ready == 0)
             continue;
         out[found] = interest->event;
         out[found++].events = ready;
-        note_told(interest, generation);
-        list_remove(&interest->in_epoll);
-        list_append(&told, &interest->in_epoll);
+        if (interest->event.events & EPOLLONESHOT)
+            interest->disabled = true;
+        else if (!(interest->event.events & EPOLLET))
+            list_append(&again, &interest->in_ready);
     }
-    while (!list_empty(&told)) {
-        struct list *item = told.next;
+    while (!list_empty(&again)) {
+        struct list *item = again.next;
         list_remove(item);
-        list_append(&epoll->interests, item);
+        list_append(&epoll->ready, item);
     }
     spin_unlock(&lock, flags);
     return found;
@@ -139,26 +148,9 @@ static int wait_for_events(struct epoll *epoll, struct epoll_event *out, int siz
     int found = gather(epoll, out, size);
     if (found > 0 || deadline == 0)
         return found;
-    struct poll_table *table = kzalloc(sizeof(*table));
-    if (table == NULL)
-        return -ENOMEM;
-    poll_table_init(table);
-    for (int status = 0;;) {
-        poll_table_again(table);
-        poll_table_reserve(table, places(epoll));
-        u64 flags = spin_lock(&lock);
-        line_up(epoll, table);
-        spin_unlock(&lock, flags);
-        found = gather(epoll, out, size);
-        if (found > 0 || status < 0) {
-            found = found > 0 || status == -ETIMEDOUT ? found : status;
-            break;
-        }
-        status = poll_table_sleep(table, deadline);
-    }
-    poll_table_finish(table);
-    kfree(table);
-    return found;
+    int status =
+        WAIT_FOR(&epoll->source.queue, (found = gather(epoll, out, size)) > 0, deadline, true);
+    return found > 0 || status == -ETIMEDOUT ? found : status;
 }
 
 static struct file *epoll_file(int descriptor, int *error) {
@@ -171,9 +163,10 @@ static struct file *epoll_file(int descriptor, int *error) {
     return file;
 }
 
-#define EVENTS_AT_ONCE 256
+#define EVENTS_AT_ONCE 256 // the rest comes with the next call
 
 static long wait_on(int descriptor, struct epoll_event *user, int size, u64 deadline) {
+    struct epoll_event small[16], *events = small;
     if (size <= 0)
         return -EINVAL;
     int error;
@@ -181,11 +174,16 @@ static long wait_on(int descriptor, struct epoll_event *user, int size, u64 dead
     if (file == NULL)
         return error;
     size = MIN(size, EVENTS_AT_ONCE);
-    struct epoll_event *events = kzalloc((size_t)size * sizeof(*events));
-    long found = events == NULL ? -ENOMEM : wait_for_events(file->data, events, size, deadline);
+    if (size > (int)ARRAY_SIZE(small) &&
+        (events = kzalloc((size_t)size * sizeof(*events))) == NULL) {
+        events = small; // fewer will do
+        size = ARRAY_SIZE(small);
+    }
+    long found = wait_for_events(file->data, events, size, deadline);
     if (found > 0 && user_write(user, events, (size_t)found * sizeof(*events)) < 0)
         found = -EFAULT;
-    kfree(events);
+    if (events != small)
+        kfree(events);
     file_put(file);
     return found;
 }
@@ -222,15 +220,29 @@ static struct interest *find(struct epoll *epoll, struct file *file, int descrip
     return NULL;
 }
 
-// Would watching `file` close a circle, or nest too deep?
-static bool nests_too_deep(struct epoll *epoll, struct file *file, int depth) {
+// How many epolls watch this one, one above the other; and how deep the ones it watches go.
+static int height(const struct epoll *epoll) {
+    int most = 0;
+    LIST_EACH(&epoll->file->watchers, interest, struct interest, in_file)
+    most = MAX(most, 1 + height(interest->epoll));
+    return most;
+}
+
+static int depth(const struct file *file) {
+    int most = 0;
     if (file->operations != &operations)
-        return false;
-    struct epoll *inner = file->data;
-    if (inner == epoll || depth == NESTING_MAX)
+        return 0;
+    const struct epoll *epoll = file->data;
+    LIST_EACH(&epoll->interests, interest, struct interest, in_epoll)
+    most = MAX(most, depth(interest->file));
+    return 1 + most;
+}
+
+static bool closes_circle(const struct epoll *epoll, const struct file *file) {
+    if (file == epoll->file)
         return true;
-    LIST_EACH(&inner->interests, interest, struct interest, in_epoll)
-    if (nests_too_deep(epoll, interest->file, depth + 1))
+    LIST_EACH(&epoll->file->watchers, interest, struct interest, in_file)
+    if (closes_circle(interest->epoll, file))
         return true;
     return false;
 }
@@ -238,13 +250,15 @@ static bool nests_too_deep(struct epoll *epoll, struct file *file, int depth) {
 static int add_locked(struct epoll *epoll, struct file *file, struct interest *interest) {
     if (find(epoll, file, interest->descriptor) != NULL)
         return -EEXIST;
-    if (nests_too_deep(epoll, file, 0))
+    if (closes_circle(epoll, file) || height(epoll) + depth(file) > NESTING_MAX)
         return -ELOOP;
+    struct watching watching = {.table.found = watch_source, .interest = interest};
     interest->epoll = epoll;
     interest->file = file;
     list_append(&epoll->interests, &interest->in_epoll);
     list_append(&file->watchers, &interest->in_file);
-    epoll->count++;
+    if (file_look(file, &watching.table) & wanted(interest))
+        make_ready(interest);
     return 0;
 }
 
@@ -257,6 +271,7 @@ static int add(struct epoll *epoll, struct file *file, int descriptor,
         return -ENOMEM;
     interest->descriptor = descriptor;
     interest->event = *event;
+    list_init(&interest->in_ready);
     u64 flags = spin_lock(&lock);
     int status = add_locked(epoll, file, interest);
     spin_unlock(&lock, flags);
@@ -268,7 +283,9 @@ static int add(struct epoll *epoll, struct file *file, int descriptor,
 static void take_out(struct interest *interest) {
     list_remove(&interest->in_epoll);
     list_remove(&interest->in_file);
-    interest->epoll->count--;
+    list_remove(&interest->in_ready);
+    for (size_t i = 0; i < interest->watch_count; i++)
+        list_remove(&interest->watches[i].link);
 }
 
 static int change(struct epoll *epoll, struct file *file, int descriptor,
@@ -277,7 +294,9 @@ static int change(struct epoll *epoll, struct file *file, int descriptor,
     struct interest *interest = find(epoll, file, descriptor);
     if (interest != NULL && event != NULL) {
         interest->event = *event;
-        interest->was_told = interest->disabled = false;
+        interest->disabled = false;
+        if (file_look(file, NULL) & wanted(interest))
+            make_ready(interest);
     } else if (interest != NULL) {
         take_out(interest);
     }
@@ -313,7 +332,6 @@ long sys_epoll_ctl(int epoll_descriptor, int operation, int descriptor,
     epoll = epoll_file(epoll_descriptor, &error);
     if (epoll != NULL) {
         error = file == epoll ? -EINVAL : control(epoll->data, operation, file, descriptor, &event);
-        poll_notify(&((struct epoll *)epoll->data)->source);
         file_put(epoll);
     }
     file_put(file);
@@ -321,16 +339,6 @@ long sys_epoll_ctl(int epoll_descriptor, int operation, int descriptor,
 }
 
 // --- Closing ---
-
-// A descriptor of the file is being closed: who waits for it has to let go of it.
-void file_notify_watchers(struct file *file) {
-    if (list_empty(&file->watchers))
-        return;
-    u64 flags = spin_lock(&lock);
-    LIST_EACH(&file->watchers, interest, struct interest, in_file)
-    poll_notify(&interest->epoll->source);
-    spin_unlock(&lock, flags);
-}
 
 static struct interest *take_first(struct list *list, bool of_file) {
     struct interest *interest = NULL;
@@ -344,10 +352,10 @@ static struct interest *take_first(struct list *list, bool of_file) {
     return interest;
 }
 
-// The file is gone.
+// The last reference to the file is gone, so nobody can add an interest any more.
 void epoll_forget(struct file *file) {
     struct interest *interest;
-    while ((interest = take_first(&file->watchers, true)) != NULL)
+    while (!list_empty(&file->watchers) && (interest = take_first(&file->watchers, true)) != NULL)
         kfree(interest);
 }
 
@@ -369,6 +377,7 @@ long sys_epoll_create1(int flags) {
     if (epoll == NULL)
         return -ENOMEM;
     list_init(&epoll->interests);
+    list_init(&epoll->ready);
     poll_source_init(&epoll->source, "epoll");
     struct file *file;
     int status = file_anonymous("[eventpoll]", &operations, epoll, O_RDWR, &file);
@@ -376,6 +385,7 @@ long sys_epoll_create1(int flags) {
         kfree(epoll);
         return status;
     }
+    epoll->file = file;
     return descriptor_install(file, (unsigned)flags, 0);
 }
 

@@ -47,7 +47,7 @@ static long event_read(struct file *file, void *buffer, size_t size, u64 *positi
         if (status < 0)
             return status;
     }
-    poll_notify(&event->source);
+    poll_notify(&event->source, POLLOUT | POLLWRNORM);
     return user_write(buffer, &value, sizeof(value)) < 0 ? -EFAULT : (long)sizeof(value);
 }
 
@@ -68,7 +68,7 @@ static long event_write(struct file *file, const void *buffer, size_t size, u64 
         if (status < 0)
             return status;
     }
-    poll_notify(&event->source);
+    poll_notify(&event->source, POLLIN | POLLRDNORM);
     return sizeof(value);
 }
 

@@ -45,8 +45,8 @@ void pipe_join(struct pipe *pipe, struct file *file) {
         pipe->writers_ever++;
     }
     file->data = pipe;
-    poll_notify(&pipe->readable);
-    poll_notify(&pipe->writable);
+    poll_notify(&pipe->readable, POLLHUP);
+    poll_notify(&pipe->writable, POLLERR);
 }
 
 void pipe_leave(struct pipe *pipe, struct file *file) {
@@ -54,8 +54,8 @@ void pipe_leave(struct pipe *pipe, struct file *file) {
     pipe->readers -= is_open_for(file, false);
     pipe->writers -= is_open_for(file, true);
     mutex_unlock(&pipe->lock);
-    poll_notify(&pipe->readable);
-    poll_notify(&pipe->writable);
+    poll_notify(&pipe->readable, POLLHUP);
+    poll_notify(&pipe->writable, POLLERR);
 }
 
 // --- Moving bytes; the mutex is held ---
@@ -120,7 +120,7 @@ long pipe_read(struct file *file, void *buffer, size_t size, u64 *position) {
         long done = take_out(pipe, buffer, size);
         mutex_unlock(&pipe->lock);
         if (done > 0)
-            poll_notify(&pipe->writable);
+            poll_notify(&pipe->writable, POLLOUT | POLLWRNORM);
         if (done != 0 || end)
             return done;
         if (file->flags & O_NONBLOCK)
@@ -166,7 +166,7 @@ long pipe_write(struct file *file, const void *buffer, size_t size, u64 *positio
             return done > 0 ? (long)done : put;
         done += (size_t)put;
         if (put > 0) {
-            poll_notify(&pipe->readable);
+            poll_notify(&pipe->readable, POLLIN | POLLRDNORM);
             continue;
         }
         if (file->flags & O_NONBLOCK)
@@ -232,7 +232,7 @@ static int make_end(struct vnode *vnode, struct pipe *pipe, unsigned flags, stru
 }
 
 long sys_pipe2(int *user, int flags) {
-    if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
+    if (flags & ~(O_CLOEXEC | O_NONBLOCK)) // O_DIRECT, pipes of packets, is not there
         return -EINVAL;
     struct pipe *pipe = pipe_create();
     struct vnode *vnode =

@@ -2,8 +2,8 @@
 //
 // Every wait goes in three steps, again and again: (1) line up in the queues of all files,
 // (2) look at all files, (3) sleep. A change after step 1 wakes the thread, a change before it
-// is seen in step 2, so none is missed. That is why a poll operation must not sleep itself:
-// it takes no mutex and touches no application memory, it only looks (see lock.h).
+// is seen in step 2, so none is missed. That is why a poll operation must not sleep itself: see
+// poll.h and lock.h.
 
 #include "poll.h"
 
@@ -14,12 +14,15 @@
 
 void poll_source_init(struct poll_source *source, const char *name) {
     wait_queue_init(&source->queue, name);
-    source->generation = 0;
+    list_init(&source->watches);
 }
 
-void poll_notify(struct poll_source *source) {
-    __atomic_add_fetch(&source->generation, 1, __ATOMIC_RELEASE);
-    wait_wake_all(&source->queue);
+void poll_notify(struct poll_source *source, unsigned events) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the change before the look at who watches
+    if (list_empty(&source->watches))
+        wait_wake_all(&source->queue);
+    else
+        epoll_tell(source, events);
 }
 
 void poll_table_init(struct poll_table *table) {
@@ -27,15 +30,12 @@ void poll_table_init(struct poll_table *table) {
     table->block = &table->first;
 }
 
-// Leaves all queues. Never called with a spinlock held: it may drop the last reference to a file.
 static void leave_all(struct poll_table *table) {
     for (struct poll_block *block = &table->first; block != NULL; block = block->next) {
         for (size_t i = 0; i < ARRAY_SIZE(block->entries); i++) {
             struct poll_entry *entry = &block->entries[i];
             if (entry->queue != NULL)
                 wait_finish(entry->queue, &entry->waiter);
-            if (entry->file != NULL)
-                file_put(entry->file);
             memset(entry, 0, sizeof(*entry));
         }
     }
@@ -72,8 +72,8 @@ bool poll_table_reserve(struct poll_table *table, size_t entries) {
 void poll_on(struct poll_table *table, struct poll_source *source) {
     if (table == NULL)
         return;
-    if (table->counting) {
-        table->generation += __atomic_load_n(&source->generation, __ATOMIC_ACQUIRE);
+    if (table->found != NULL) {
+        table->found(table, source);
         return;
     }
     if (table->used == ARRAY_SIZE(table->block->entries)) {
@@ -86,9 +86,6 @@ void poll_on(struct poll_table *table, struct poll_source *source) {
     }
     struct poll_entry *entry = &table->block->entries[table->used++];
     entry->queue = &source->queue;
-    entry->file = table->file;
-    if (entry->file != NULL)
-        file_get(entry->file);
     wait_prepare(entry->queue, &entry->waiter);
 }
 

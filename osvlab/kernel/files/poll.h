@@ -1,7 +1,11 @@
 // Waiting for files: how poll, select and epoll learn that something has happened.
 //
-// A thing that can become ready has a poll_source. Whoever changes its state calls poll_notify
-// afterwards; a poll operation names its sources with poll_on *before* it looks at the state.
+// A thing that can become ready has a poll_source, or one for readers and one for writers. Whoever
+// changes its state calls poll_notify afterwards, with what may be true now; a poll operation names
+// its sources with poll_on *before* it looks at the state.
+//
+// A poll operation only looks: it takes no mutex and touches no application memory. It may take a
+// spinlock of its own, but then poll_notify is not called with that lock held.
 #pragma once
 
 #include <poll.h>
@@ -10,14 +14,15 @@
 
 struct poll_source {
     struct wait_queue queue;
-    volatile u32 generation; // counts notifications
+    struct list watches; // of epolls; epoll's lock guards them
 };
+#define POLL_SOURCE(self, label) \
+    {.queue = WAIT_QUEUE((self).queue, label), .watches = LIST((self).watches)}
 
-// One place in one queue. `file` is kept alive while we stand there, if the table says so.
+// One place in one queue. The file it belongs to is held by whoever polls.
 struct poll_entry {
     struct waiter waiter;
     struct wait_queue *queue;
-    struct file *file;
 };
 
 // Where one thread waits for several files. Entries are linked into wait queues, so they must
@@ -29,15 +34,13 @@ struct poll_block {
 
 struct poll_table {
     struct poll_block first, *block;
-    size_t used;       // entries of `block` that this round has taken
-    struct file *file; // what is being polled, if the entries have to hold it
-    bool no_memory;    // a source could not be waited for: look again soon
-    bool counting;     // do not wait, only add up the sources' generations
-    u32 generation;
+    size_t used;    // entries of `block` that this round has taken
+    bool no_memory; // a source could not be waited for: look again soon
+    void (*found)(struct poll_table *table, struct poll_source *source); // instead of waiting
 };
 
 void poll_source_init(struct poll_source *source, const char *name);
-void poll_notify(struct poll_source *source);
+void poll_notify(struct poll_source *source, unsigned events); // POLLIN...: what may be true now
 void poll_on(struct poll_table *table, struct poll_source *source); // nothing if table is NULL
 
 // Used as: init; loop {again; poll all with the table; poll all with NULL;
@@ -53,4 +56,5 @@ u64 poll_deadline(const struct timespec *timeout);  // relative -> when; NULL = 
 int poll_timeout_in(const struct timespec *user,
                     u64 *deadline); // the same from a system call; 0 = at once
 
+void epoll_tell(struct poll_source *source, unsigned events);
 void epoll_forget(struct file *file);

@@ -20,7 +20,7 @@ struct timer_file {
 };
 
 static void timer_fires(struct timer *timer) {
-    poll_notify(&CONTAINER_OF(timer, struct timer_file, timer)->source);
+    poll_notify(&CONTAINER_OF(timer, struct timer_file, timer)->source, POLLIN | POLLRDNORM);
 }
 
 // Brings `expired` and `next` up to now, and arms the timer for what comes. The lock is held.

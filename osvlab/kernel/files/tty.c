@@ -41,7 +41,7 @@ struct tty tty = {
         },
     .window = {.ws_row = 24, .ws_col = 80},
     .lock = SPINLOCK("tty"),
-    .input = {.queue = WAIT_QUEUE(tty.input.queue, "tty input")},
+    .input = POLL_SOURCE(tty.input, "tty input"),
 };
 
 static u16 buffer[BUFFER_SIZE];
@@ -184,7 +184,7 @@ static void tty_thread(void *unused) {
             uart_write(echo.text, echo.length);
         if (signal != 0)
             tty_signal(signal);
-        poll_notify(&tty.input);
+        poll_notify(&tty.input, POLLIN | POLLRDNORM);
     }
 }
 

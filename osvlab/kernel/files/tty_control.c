@@ -42,7 +42,7 @@ static long set_termios(u64 user, bool flush) {
     if (changed)
         tty_mode_changed();
     spin_unlock(&tty.lock, flags);
-    poll_notify(&tty.input); // what counts as readable may have changed
+    poll_notify(&tty.input, POLLIN | POLLRDNORM); // what counts as readable may have changed
     return 0;
 }
 

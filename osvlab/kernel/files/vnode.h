@@ -216,7 +216,6 @@ void file_get(struct file *file);
 long file_read(struct file *file, void *buffer, size_t size); // at its position
 long file_write(struct file *file, const void *buffer, size_t size);
 unsigned file_poll(struct file *file, struct poll_table *table);
-void file_notify_watchers(struct file *file);
 int kernel_open(const char *path, unsigned flags, u32 mode, struct file **out);
 
 // --- descriptors.c
