@@ -2,7 +2,7 @@
 // between files.
 //
 // Invariant: the position of a file moves under the file's lock, so that two threads that read
-// one descriptor get different bytes. Streams have no position and take no lock: one thread can
+// one descriptor get different bytes, and the pieces of a vector stay together. Streams have no position and take no lock: one thread can
 // write to a terminal while another waits for its input.
 
 #include "vnode.h"
@@ -110,32 +110,80 @@ long sys_pwrite64(int descriptor, const void *buffer, size_t size, i64 offset) {
 
 #define NO_OFFSET INT64_MIN
 
-static long vector_piece(struct file *file, const struct iovec *piece, i64 offset, bool write) {
-    if (offset != NO_OFFSET)
-        return positioned(file, piece->iov_base, piece->iov_len, offset, write);
-    return write ? file_write(file, piece->iov_base, piece->iov_len)
-                 : file_read(file, piece->iov_base, piece->iov_len);
-}
-
 // Piece after piece, until one comes out short.
-static long vector_pieces(struct file *file, const struct iovec *vector, int count, i64 offset,
+static long vector_pieces(struct file *file, const struct iovec *vector, int count, u64 *position,
                           bool write) {
     long done = 0;
     for (int i = 0; i < count; i++) {
-        if (vector[i].iov_len == 0)
+        const struct iovec *piece = &vector[i];
+        if (piece->iov_len == 0)
             continue;
-        long status =
-            vector_piece(file, &vector[i], offset == NO_OFFSET ? offset : offset + done, write);
+        long status = write ? write_at(file, piece->iov_base, piece->iov_len, position)
+                            : read_at(file, piece->iov_base, piece->iov_len, position);
         if (status < 0)
             return done > 0 ? done : status;
         done += status;
-        if ((size_t)status < vector[i].iov_len)
+        if ((size_t)status < piece->iov_len)
             break;
         // The next piece would wait, though there is something to give already.
         if (!write && file->operations->stream && !(file_poll(file, NULL) & 1 /* POLLIN */))
             break;
     }
     return done;
+}
+
+// Copies between the pieces and one run of bytes.
+static int vector_copy(const struct iovec *vector, u8 *bytes, size_t size, bool gather) {
+    for (size_t done = 0; done < size; vector++) {
+        size_t piece = MIN(vector->iov_len, size - done);
+        int status = gather ? user_read(bytes + done, vector->iov_base, piece)
+                            : user_write(vector->iov_base, bytes + done, piece);
+        if (status < 0)
+            return status;
+        done += piece;
+    }
+    return 0;
+}
+
+#define ONE_TRANSFER (16 * PAGE_SIZE)
+
+// To a stream the pieces are one write: a line that comes in two stays in one place of a pipe, and
+// a message is one message.
+static long stream_vector(struct file *file, const struct iovec *vector, int count, size_t total,
+                          bool write) {
+    u8 small[512], *bytes = small;
+    u64 nowhere = 0;
+    size_t pages = ALIGN_UP(total, PAGE_SIZE) / PAGE_SIZE;
+    if (count == 1 || total == 0 || total > ONE_TRANSFER ||
+        (total > sizeof(small) && (bytes = pages_allocate(pages)) == NULL))
+        return vector_pieces(file, vector, count, &nowhere, write);
+    long status = write ? vector_copy(vector, bytes, total, true) : 0;
+    if (status == 0)
+        status =
+            write ? write_at(file, bytes, total, &nowhere) : read_at(file, bytes, total, &nowhere);
+    if (!write && status > 0 && vector_copy(vector, bytes, (size_t)status, false) < 0)
+        status = -EFAULT;
+    if (bytes != small)
+        pages_free(bytes, pages);
+    return status;
+}
+
+static long file_vector(struct file *file, const struct iovec *vector, int count, size_t total,
+                        i64 offset, bool write) {
+    bool append = write && file->flags & O_APPEND;
+    if (offset != NO_OFFSET) {
+        u64 position = append ? vnode_size(file->vnode) : (u64)offset;
+        return file->operations->stream ? -ESPIPE
+                                        : vector_pieces(file, vector, count, &position, write);
+    }
+    if (file->operations->stream)
+        return stream_vector(file, vector, count, total, write);
+    mutex_lock(&file->lock);
+    if (append)
+        file->position = vnode_size(file->vnode);
+    long status = vector_pieces(file, vector, count, &file->position, write);
+    mutex_unlock(&file->lock);
+    return status;
 }
 
 static long transfer_vector(int descriptor, const struct iovec *user, int count, i64 offset,
@@ -161,7 +209,7 @@ static long transfer_vector(int descriptor, const struct iovec *user, int count,
         total += vector[i].iov_len;
     }
     if (status == 0)
-        status = vector_pieces(file, vector, count, offset, write);
+        status = file_vector(file, vector, count, total, offset, write);
     if (vector != small)
         kfree(vector);
     file_put(file);
