@@ -16,7 +16,7 @@ from osvlab.image.image import Image
 from osvlab.vm.outcome import Crashed
 
 PROGRAMS = Path(__file__).parent / "guest" / "core"
-NAMES = ["threads", "signals", "queued", "futexes", "memory", "clocks"]
+NAMES = ["threads", "signals", "queued", "futexes", "mappings", "memory", "clocks"]
 
 
 def compile_program(name: str, output: Path, *flags: str) -> Path:

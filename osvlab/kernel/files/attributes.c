@@ -4,6 +4,8 @@
 
 #include "vnode.h"
 
+#include "area.h"
+
 #include <sys/time.h>
 
 #include "syscalls_files.h"
@@ -363,6 +365,8 @@ static long allocate(struct vnode *vnode, int mode, i64 offset, i64 length) {
     if (vnode->operations->allocate == NULL)
         return -EOPNOTSUPP;
     int status = vnode->operations->allocate(vnode, mode, (u64)offset, (u64)length);
+    if (status == 0 && mode & ~FALLOC_FL_KEEP_SIZE) // a hole, or zeros
+        area_file_changed(vnode, (u64)offset, (u64)offset + (u64)length, false);
     if (status == 0)
         vnode_touch(vnode);
     return status;

@@ -7,6 +7,8 @@
 
 #include "vnode.h"
 
+#include "area.h"
+
 #define TABLE_SIZE 256
 
 static struct list table[TABLE_SIZE];
@@ -231,9 +233,19 @@ int vnode_truncate(struct vnode *vnode, u64 size) {
     if (vnode->operations->truncate == NULL)
         return -EROFS;
     status = vnode->operations->truncate(vnode, size);
-    if (status == 0)
+    if (status == 0) {
         vnode_touch(vnode);
+        area_file_changed(vnode, size, UINT64_MAX, true);
+    }
     return status;
+}
+
+bool vnode_mappable(struct vnode *vnode) {
+    if (vnode_is(vnode, S_IFCHR)) {
+        const struct device *device = device_find(vnode->device);
+        return device != NULL && device->page != NULL;
+    }
+    return vnode->operations->page != NULL && vnode_is(vnode, S_IFREG);
 }
 
 struct page *vnode_page(struct vnode *vnode, u64 index, bool writable, int *error) {

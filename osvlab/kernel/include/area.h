@@ -12,6 +12,9 @@ struct process;
 long area_map(u64 address, size_t size, int protection, int flags, struct vnode *file, u64 offset);
 int area_unmap(u64 address, size_t size);
 int area_protect(u64 address, size_t size, int protection);
+// The file's pages from `start` to `end` are gone: who has mapped them looks again. `copies`: also
+// who has private ones.
+void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies);
 
 // One area, for /proc/self/maps.
 struct area_description {

@@ -7,10 +7,16 @@
 
 struct page;
 
+// A flag of an area: a shared mapping of a file that was not opened for writing. It stays read-only.
+#define AREA_READ_ONLY 0x40000000
+
 extern struct mutex areas_lock;
 
 struct area *area_at(u64 address); // areas_lock held
 bool area_range_valid(u64 address, u64 size);
+long area_map_locked(struct area *wanted, u64 size); // as `wanted` describes it; areas_lock held
+int area_unmap_locked(u64 start, u64 end);           // areas_lock held
+int area_isolate(u64 start, u64 end);                // areas end there; areas_lock held
 int area_page_protection(const struct area *a, struct page *page);
 long area_map_owned(u64 address, size_t size, int protection, int flags, struct vnode *file,
                     u64 offset, int owner);

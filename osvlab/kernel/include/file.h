@@ -28,6 +28,7 @@ bool file_writable(struct file *file);
 void vnode_get(struct vnode *vnode);
 void vnode_put(struct vnode *vnode);
 u64 vnode_size(struct vnode *vnode);
+bool vnode_mappable(struct vnode *vnode);                            // does it have pages?
 const char *vnode_path(struct vnode *vnode, char *out, size_t size); // for messages and /proc
 
 // The page of file data at `index` (in pages), with a reference for the caller. Beyond the end

@@ -78,10 +78,15 @@ static void drop_pages(u64 start, u64 end) {
         page_put(page_of(PHYSICAL_TO_VIRTUAL(page_unmap(a))));
 }
 
-static int unmap_locked(u64 start, u64 end) {
+int area_isolate(u64 start, u64 end) {
     int status = split_at(start);
 
-    status = status ? status : split_at(end);
+    return status ? status : split_at(end);
+}
+
+int area_unmap_locked(u64 start, u64 end) {
+    int status = area_isolate(start, end);
+
     if (status)
         return status;
     for (struct area *a = area_tree_after(start); a && a->start < end; a = area_tree_after(start)) {
@@ -135,7 +140,7 @@ static int add_area(const struct area *description) {
     return 0;
 }
 
-static long map_locked(struct area *wanted, u64 size) {
+long area_map_locked(struct area *wanted, u64 size) {
     int flags = wanted->flags;
     bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
     u64 address = wanted->start;
@@ -144,7 +149,7 @@ static long map_locked(struct area *wanted, u64 size) {
         struct area *there = area_tree_after(address);
         if ((flags & MAP_FIXED_NOREPLACE) && there && there->start < address + size)
             return -EEXIST;
-        int status = unmap_locked(address, address + size);
+        int status = area_unmap_locked(address, address + size);
         if (status)
             return status;
     } else if (!address || !area_range_valid(address, size) ||
@@ -155,7 +160,7 @@ static long map_locked(struct area *wanted, u64 size) {
     }
     wanted->start = address;
     wanted->end = address + size;
-    wanted->flags &= MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS;
+    wanted->flags &= MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | AREA_READ_ONLY;
     int status = add_area(wanted);
     return status ? status : (long)address;
 }
@@ -178,7 +183,7 @@ long area_map_owned(u64 address, size_t size, int protection, int flags, struct 
     if (fixed && ((address & (PAGE_SIZE - 1)) || !area_range_valid(address, size)))
         return address & (PAGE_SIZE - 1) ? -EINVAL : -EPERM;
     mutex_lock(&areas_lock);
-    long result = map_locked(&wanted, size);
+    long result = area_map_locked(&wanted, size);
     mutex_unlock(&areas_lock);
     return result;
 }
@@ -192,7 +197,7 @@ int area_unmap(u64 address, size_t size) {
     if ((address & (PAGE_SIZE - 1)) || !area_range_valid(address, size))
         return -EINVAL;
     mutex_lock(&areas_lock);
-    int status = unmap_locked(address, address + size);
+    int status = area_unmap_locked(address, address + size);
     mutex_unlock(&areas_lock);
     return status;
 }
@@ -219,14 +224,18 @@ static int protect_locked(u64 start, u64 end, int protection) {
         struct area *a = area_at(at);
         if (!a)
             return -ENOMEM;
+        if ((a->flags & AREA_READ_ONLY) && (protection & PROT_WRITE))
+            return -EACCES;
         at = a->end;
     }
-    int status = split_at(start);
-    status = status ? status : split_at(end);
+    int status = area_isolate(start, end);
     if (status)
         return status;
     for (struct area *a = area_tree_after(start); a && a->start < end;
          a = area_tree_after(a->end)) {
+        // The file is asked again for a page that may be written now.
+        if (a->file && (a->flags & MAP_SHARED) && (protection & ~a->protection & PROT_WRITE))
+            drop_pages(a->start, a->end);
         a->protection = protection;
         protect_pages(a, protection);
     }
@@ -253,9 +262,25 @@ int area_discard(u64 address, size_t size) {
     if ((address & (PAGE_SIZE - 1)) || !area_range_valid(address, size))
         return -EINVAL;
     mutex_lock(&areas_lock);
-    drop_pages(address, address + size);
+    for (struct area *a = area_tree_after(address); a && a->start < address + size;
+         a = area_tree_after(a->end)) {
+        bool only_here = !a->file && (a->flags & MAP_SHARED); // nobody else holds these contents
+        if (!only_here)
+            drop_pages(MAX(a->start, address), MIN(a->end, address + size));
+    }
     mutex_unlock(&areas_lock);
     return 0;
+}
+
+void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies) {
+    start = ALIGN_UP(start, PAGE_SIZE);
+    mutex_lock(&areas_lock);
+    for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
+        u64 first = MAX(start, a->offset), last = MIN(end, a->offset + (a->end - a->start));
+        if (a->file == file && first < last && (copies || (a->flags & MAP_SHARED)))
+            drop_pages(a->start + (first - a->offset), a->start + (last - a->offset));
+    }
+    mutex_unlock(&areas_lock);
 }
 
 void areas_remove_owner(int owner) {
@@ -264,7 +289,7 @@ void areas_remove_owner(int owner) {
     for (struct area *a = area_tree_after(address); a; a = area_tree_after(address)) {
         address = a->end;
         if (a->owner == owner)
-            unmap_locked(a->start, a->end);
+            area_unmap_locked(a->start, a->end);
     }
     mutex_unlock(&areas_lock);
 }

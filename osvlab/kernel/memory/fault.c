@@ -19,6 +19,7 @@
 
 #define ERROR_WRITE 2UL
 #define ERROR_FETCH 16UL
+#define TABLES 3 // that one page may need
 
 static bool allowed(const struct area *a, u64 error) {
     if (error & ERROR_FETCH)
@@ -105,6 +106,15 @@ static bool serve_write(const struct area *a, u64 address, u64 physical) {
     return true;
 }
 
+// A page table may be needed, for which page_map, with interrupts off, cannot wait.
+static bool map_hard(u64 address, struct page *page, int protection) {
+    if (page_map(address, page_physical(page), protection) == 0)
+        return true;
+    if (!cache_reclaim(TABLES) && !(release_clean_pages() && cache_reclaim(TABLES)))
+        return false;
+    return page_map(address, page_physical(page), protection) == 0;
+}
+
 static bool serve(const struct area *a, u64 address, u64 error_code, int *signal, int *code) {
     bool write = error_code & ERROR_WRITE;
     u64 physical;
@@ -118,7 +128,7 @@ static bool serve(const struct area *a, u64 address, u64 error_code, int *signal
         *code = error ? BUS_OBJERR : BUS_ADRERR;
         return false;
     }
-    if (page_map(address, page_physical(page), area_page_protection(a, page)) < 0)
+    if (!map_hard(address, page, area_page_protection(a, page)))
         out_of_memory();
     return true;
 }

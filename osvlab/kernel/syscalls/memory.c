@@ -28,10 +28,15 @@ static long map_file(u64 address, size_t size, int protection, int flags, int de
     struct file *file = file_of(descriptor);
     if (!file)
         return -EBADF;
-    bool writes_reach_file = (flags & MAP_SHARED) && (protection & PROT_WRITE);
+    bool shared_read_only = (flags & MAP_SHARED) && !file_writable(file);
     long result;
-    if (!file_readable(file) || (writes_reach_file && !file_writable(file)))
+    if (!vnode_mappable(file_vnode(file)))
+        result = -ENODEV;
+    else if (!file_readable(file) || (shared_read_only && (protection & PROT_WRITE)))
         result = -EACCES;
+    else if (shared_read_only)
+        result = area_map_owned(address, size, protection, flags | AREA_READ_ONLY, file_vnode(file),
+                                offset, owner_of_call());
     else
         result = area_map_owned(address, size, protection, flags, file_vnode(file), offset,
                                 owner_of_call());
@@ -42,8 +47,17 @@ static long map_file(u64 address, size_t size, int protection, int flags, int de
 long sys_mmap(u64 address, size_t size, int protection, int flags, int descriptor, u64 offset) {
     long result;
 
-    if ((offset & (PAGE_SIZE - 1)) || !(flags & (MAP_SHARED | MAP_PRIVATE)) || size == 0)
+    int type = flags & MAP_TYPE;
+
+    if ((offset & (PAGE_SIZE - 1)) || size == 0 ||
+        (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE))
         return -EINVAL;
+    if (offset + ALIGN_UP(size, PAGE_SIZE) < offset)
+        return -EOVERFLOW;
+    if (type == MAP_SHARED_VALIDATE)
+        flags = (flags & ~MAP_TYPE) | MAP_SHARED;
+    flags &= ~AREA_READ_ONLY;
+    protection &= PROT_READ | PROT_WRITE | PROT_EXEC;
     if (flags & MAP_ANONYMOUS)
         result = area_map_owned(address, size, protection, flags, NULL, 0, owner_of_call());
     else
