@@ -167,6 +167,15 @@ def test_full_ramfs_leaves_the_guest_alive(image: Image) -> None:
     assert re.search(r" 0% /tmp", text)
 
 
+def test_what_could_not_be_reserved_is_not_kept(image: Image) -> None:
+    command = "/busybox fallocate -l 1000000000000 /tmp/x; /busybox df /tmp; /busybox stat -c %b:%s /tmp/x"
+    with osvlab.run(image, command=command, timeout=60) as vm:
+        vm.wait()
+        text = vm.console.text
+    assert "No space left on device" in text
+    assert re.search(r" 0% /tmp\n0:0\n", text), text
+
+
 def test_terminal_edits_lines(image: Image) -> None:
     with osvlab.run(image, command="/busybox head -n 2", timeout=60) as vm:
         vm.wait_for("Cmdline: ")

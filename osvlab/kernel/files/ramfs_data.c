@@ -197,6 +197,8 @@ int ramfs_allocate(struct vnode *vnode, int mode, u64 offset, u64 length) {
         for (u64 i = offset / PAGE_SIZE; i * PAGE_SIZE < end && status == 0; i++)
             if (page_locked(node, i, true) == NULL)
                 status = -ENOSPC;
+        if (status < 0) // what lies beyond the end would never be seen, but keep its memory
+            free_pages(node, ALIGN_UP(vnode->size, PAGE_SIZE) / PAGE_SIZE, UINT64_MAX);
     }
     if (status == 0 && !(mode & KEEP_SIZE) && end > vnode->size)
         vnode->size = end;
