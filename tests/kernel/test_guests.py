@@ -16,7 +16,7 @@ from osvlab.image.image import Image
 from osvlab.vm.outcome import Crashed
 
 PROGRAMS = Path(__file__).parent / "guest" / "core"
-NAMES = ["threads", "signals", "queued", "futexes", "mappings", "memory", "clocks"]
+NAMES = ["threads", "signals", "queued", "futexes", "processes", "mappings", "memory", "clocks"]
 
 
 def compile_program(name: str, output: Path, *flags: str) -> Path:
@@ -130,6 +130,14 @@ def test_a_process_ends_with_its_threads_and_gives_everything_back(way: str, ima
         assert vm.wait() == osvlab.Exited(ENDS[way]), vm.console.text
         calls_handlers = way in {"return", "thread", "main-thread-ends"}
         assert vm.console.text.count("at exit") == (13 if calls_handlers else 0)
+
+
+def test_orphans_leave_nothing_behind(image: Image) -> None:
+    with osvlab.run(image, command="/processes; /busybox ls /proc", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        listing = vm.console.text.partition("processes: ok\n")[2]
+    pids = re.findall(r"\b\d+\b", listing)
+    assert len(pids) == 2, listing  # the kernel, and busybox itself
 
 
 def test_too_little_memory_is_said_with_what_there_is_and_what_it_takes(image: Image) -> None:

@@ -161,10 +161,8 @@ long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new
     t->expired = 0;
     t->interval = timespec_to_ns(&value.it_interval);
     t->next = first_time(t, &value.it_value, flags & TFD_TIMER_ABSTIME);
-    if (t->next != 0)
+    if (t->next != 0) // else the timer, if it is still set, wakes somebody for nothing
         timer_set(&t->timer, t->next);
-    else
-        timer_cancel(&t->timer);
     spin_unlock(&t->lock, irq);
     file_put(file);
     return old == NULL ? 0 : user_write(old, &before, sizeof(before));

@@ -41,6 +41,7 @@ struct thread {
     u64 fs_base;
 
     u64 blocked; // signals, bit n-1 = signal n
+    u64 awaited; // it sleeps for these: they are not ignored, whatever their action is
     struct signal_queue signals;
     siginfo_t fault_info; // of the pending synchronous signal
     u64 fault_mask;       // which signals are synchronous and pending

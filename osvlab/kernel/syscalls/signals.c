@@ -118,9 +118,11 @@ long sys_rt_sigtimedwait(const u64 *set, siginfo_t *info, const struct timespec 
     if (timeout)
         deadline = clock_monotonic() + timespec_to_ns(&length);
     u64 before = t->blocked;
+    t->awaited = wanted;
     t->blocked &= ~wanted; // so that their arrival ends the sleep
     int status = WAIT_FOR(&nobody_wakes, false, deadline, true);
     t->blocked = before;
+    t->awaited = 0;
     if (!take_signal(wanted & ~UNBLOCKABLE, &result))
         return status == -ETIMEDOUT ? -EAGAIN : -EINTR;
     if (info && user_write(info, &result, sizeof(result)) < 0)

@@ -49,7 +49,7 @@ bool signal_deliverable(struct thread *t) {
 // --- Sending; the list of threads is locked ---
 
 static int send_to_thread(struct thread *t, const siginfo_t *info) {
-    if (ignored(t->process, info->si_signo) && !(t->blocked & BIT(info->si_signo)))
+    if (ignored(t->process, info->si_signo) && !((t->blocked | t->awaited) & BIT(info->si_signo)))
         return 0;
     if (!signal_queue_add(&t->signals, info))
         return -EAGAIN;
@@ -57,18 +57,21 @@ static int send_to_thread(struct thread *t, const siginfo_t *info) {
     return 0;
 }
 
-// To be taken by whichever thread does not block it: the first one is woken. If all block it, it
-// waits for one to unblock it, or to ask for it (sigwait).
+// To be taken by whichever thread does not block it: one is woken, at best one that sleeps for it.
+// If all block it, it waits for one to unblock it, or to ask for it (sigwait).
 static int send_to_process(struct process *process, const siginfo_t *info) {
     struct thread *chosen = NULL;
 
     LIST_EACH(&process->threads, t, struct thread, sibling) {
-        if (!(t->blocked & BIT(info->si_signo))) {
+        if (t->awaited & BIT(info->si_signo)) {
             chosen = t;
             break;
         }
+        if (!chosen && !(t->blocked & BIT(info->si_signo)))
+            chosen = t;
     }
-    if (chosen && ignored(process, info->si_signo))
+    bool awaited = chosen && (chosen->awaited & BIT(info->si_signo));
+    if (chosen && !awaited && ignored(process, info->si_signo))
         return 0;
     if (!signal_queue_add(&process->signals, info))
         return -EAGAIN;

@@ -2,11 +2,14 @@
 //
 // Invariant: a timer is on the list exactly while `pending`. Functions run from the timer
 // interrupt, without the list's lock, after the timer has left the list: they may set it again.
+// Once timer_cancel has returned, the timer's function is not running any more, and the timer may be
+// freed. So a function does not cancel its own timer, nor wait for a lock of whoever cancels it.
 
 #include "scheduler.h"
 
 static struct spinlock timers_lock = SPINLOCK("timers");
 static struct list timers = LIST(timers);
+static struct timer *volatile running; // its function is being called
 
 u64 timers_next(void) {
     struct timer *first = LIST_FIRST(&timers, struct timer, link);
@@ -41,6 +44,8 @@ bool timer_cancel(struct timer *timer) {
     if (pending)
         unlink_timer(timer);
     spin_unlock(&timers_lock, flags);
+    while (running == timer) // on another processor
+        __asm__ volatile("pause");
     return pending;
 }
 
@@ -51,9 +56,11 @@ void timers_run(void) {
     for (struct timer *t = LIST_FIRST(&timers, struct timer, link); t && t->deadline <= now;
          t = LIST_FIRST(&timers, struct timer, link)) {
         unlink_timer(t);
+        running = t;
         spin_unlock(&timers_lock, flags);
         t->function(t);
         flags = spin_lock(&timers_lock);
+        running = NULL;
     }
     spin_unlock(&timers_lock, flags);
 }
