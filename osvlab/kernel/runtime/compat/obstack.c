@@ -3,6 +3,7 @@
 
 #include "compat.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,4 +151,26 @@ EXPORT int _obstack_memory_used(struct obstack *stack) {
     for (struct chunk *chunk = stack->chunk; chunk; chunk = chunk->previous)
         size += (int)(chunk->limit - (char *)chunk);
     return size;
+}
+
+// Adds formatted text to the object that grows. The length, or -1.
+EXPORT int obstack_vprintf(struct obstack *stack, const char *format, va_list arguments) {
+    char *text;
+    int length = vasprintf(&text, format, arguments);
+    if (length < 0)
+        return -1;
+    if (stack->chunk_limit - stack->next_free < length)
+        _obstack_newchunk(stack, length);
+    memcpy(stack->next_free, text, length);
+    stack->next_free += length;
+    free(text);
+    return length;
+}
+
+EXPORT int obstack_printf(struct obstack *stack, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = obstack_vprintf(stack, format, arguments);
+    va_end(arguments);
+    return length;
 }

@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <error.h>
 #include <execinfo.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
 #include <gnu/libc-version.h>
 #include <obstack.h>
 #include <pthread.h>
@@ -80,7 +84,37 @@ static void check_obstack(void) {
     CHECK(big[0] == 'x' && big[19999] == 'x' && !strcmp(first, "first"));
     obstack_free(&stack, big);
     CHECK(!strcmp(obstack_copy0(&stack, "next", 4), "next"));
+    CHECK(obstack_printf(&stack, "%05d and %s", 42, "text") == 14);
+    obstack_1grow(&stack, 0);
+    CHECK(!strcmp(obstack_finish(&stack), "00042 and text"));
     obstack_free(&stack, NULL);
+}
+
+static void check_databases(void) {
+    struct passwd user, *found_user;
+    struct protoent protocol, *found;
+    char buffer[1024];
+    setpwent();
+    if (getpwent_r(&user, buffer, sizeof(buffer), &found_user) == 0) { // an image has no users
+        CHECK(found_user == &user && !strcmp(user.pw_name, "root") && user.pw_uid == 0);
+        setpwent();
+        CHECK(getpwent_r(&user, buffer, 3, &found_user) == ERANGE && !found_user);
+    }
+    endpwent();
+    getprotobyname_r("tcp", &protocol, buffer, sizeof(buffer), &found);
+    if (found) // a host may have no table
+        CHECK(found == &protocol && protocol.p_proto == 6);
+}
+
+#define MASK(signal) (1 << ((signal) - 1))
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static void check_masks(void) {
+    CHECK(sigsetmask(MASK(SIGUSR1)) == 0 && siggetmask() == MASK(SIGUSR1));
+    CHECK(sigblock(MASK(SIGUSR2)) == MASK(SIGUSR1) && raise(SIGUSR2) == 0);
+    sigset_t pending;
+    CHECK(!sigpending(&pending) && sigismember(&pending, SIGUSR2));
+    signal(SIGUSR2, SIG_IGN);
+    CHECK(sigsetmask(0) == (MASK(SIGUSR1) | MASK(SIGUSR2)));
 }
 
 __attribute__((noinline)) static void check_backtrace(void) {
@@ -98,6 +132,8 @@ int main(void) {
     check_contexts();
     check_mutex();
     check_obstack();
+    check_databases();
+    check_masks();
     check_backtrace();
     CHECK(!stat("/", &status) && S_ISDIR(status.st_mode));
     error(0, ENOENT, "an error about %s", "nothing");
