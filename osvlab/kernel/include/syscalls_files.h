@@ -144,3 +144,11 @@ long sys_timerfd_settime(int descriptor, int flags, const struct itimerspec *new
 long sys_timerfd_gettime(int descriptor, struct itimerspec *out);
 long sys_memfd_create(const char *name, unsigned flags);
 long sys_getrandom(void *buffer, size_t size, unsigned flags);
+
+// files/xattr.c
+long sys_xattr(const char *name); // getxattr, setxattr, removexattr
+long sys_lxattr(const char *name);
+long sys_fxattr(int descriptor);
+long sys_listxattr(const char *name);
+long sys_llistxattr(const char *name);
+long sys_flistxattr(int descriptor);

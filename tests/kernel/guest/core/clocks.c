@@ -120,6 +120,10 @@ int main(int argc, char **argv) {
     for (long i = 0; i < 5000000; i++)
         sum += i;
     CHECK(now(CLOCK_THREAD_CPUTIME_ID) > 1000000);
+    clockid_t mine, everybodys;
+    CHECK(pthread_getcpuclockid(pthread_self(), &mine) == 0 && now(mine) > 1000000);
+    CHECK(clock_getcpuclockid(0, &everybodys) == 0 && now(everybodys) >= now(mine) - 10000000);
+    CHECK(now(mine) <= now(CLOCK_THREAD_CPUTIME_ID));
 
     struct timeval tv;
     CHECK(gettimeofday(&tv, NULL) == 0 && tv.tv_sec >= time(NULL) - 1);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../core/check.h"
@@ -156,6 +157,15 @@ static void test_random(void) {
     CHECK(different > 200);
 }
 
+static void test_attributes(const char *directory) {
+    char value[10];
+    CHECK(getxattr(directory, "user.x", value, sizeof(value)) == -1);
+    CHECK(errno == EOPNOTSUPP || errno == ENODATA);
+    CHECK(lgetxattr("/nowhere", "user.x", value, sizeof(value)) == -1 && errno == ENOENT);
+    CHECK(fgetxattr(99, "user.x", value, sizeof(value)) == -1 && errno == EBADF);
+    CHECK(listxattr(directory, value, sizeof(value)) == 0);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2 && chdir(arguments[1]) == 0);
     test_errors();
@@ -163,6 +173,7 @@ int main(int count, char **arguments) {
     test_contents();
     test_descriptors();
     test_random();
+    test_attributes(arguments[1]);
     puts("names: ok");
     return 0;
 }
