@@ -326,7 +326,6 @@ _LIBC = frozenset(
         "ld-musl-x86_64.so.1",
         "libc.musl-x86_64.so.1",
         "libc.so.6",
-        "libcrypt.so.1",
         "libdl.so.2",
         "libm.so.6",
         "libpthread.so.0",
@@ -335,7 +334,7 @@ _LIBC = frozenset(
     }
 )
 _LAB_ADDS = frozenset({"libc.so", "libutil.so.1"})
-_OSV_ADDS = frozenset({"libaio.so.1", "libutil.so", "libxenstore.so.3.0"})
+_OSV_ADDS = frozenset({"libaio.so.1", "libcrypt.so.1", "libutil.so", "libxenstore.so.3.0"})
 
 _OSV_FOLDERS = ("/", "/usr/lib")
 _LAB_PROGRAMS = (*_OSV_FOLDERS, "/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin")

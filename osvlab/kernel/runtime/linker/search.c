@@ -37,7 +37,6 @@ static const char *const kernel_names[] = {
     "librt.so.1",
     "libutil.so.1",
     "libresolv.so.2",
-    "libcrypt.so.1",
     "ld-linux-x86-64.so.2",
     "libc.so",
     "libc.musl-x86_64.so.1",
