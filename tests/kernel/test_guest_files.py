@@ -37,6 +37,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         compile_program(name, tree / f"{name}-static", "-static")
     shutil.copy("/bin/busybox", tree)
     (tree / "big").write_bytes(BIG)
+    compile_program("fill", tree / "fill")
     many = tree / "many"
     many.mkdir()
     for number in range(500):
@@ -165,6 +166,11 @@ def test_full_ramfs_leaves_the_guest_alive(image: Image) -> None:
     text = console_of(image, command, "16M")
     assert "No space left on device" in text
     assert re.search(r" 0% /tmp", text)
+
+
+def test_a_filesystem_full_of_names_leaves_memory_for_programs(image: Image) -> None:
+    text = console_of(image, "/fill /tmp; /busybox rm -r /tmp/full; /busybox df /tmp", "16M")
+    assert re.search(r"fill: \d+ names\n(.|\n)* 0% /tmp", text), text
 
 
 def test_what_could_not_be_reserved_is_not_kept(image: Image) -> None:

@@ -151,17 +151,19 @@ static int ramfs_create(struct vnode *directory, const char *name, size_t length
 
 static int ramfs_symlink(struct vnode *directory, const char *name, size_t length,
                          const char *target) {
-    char *copy = kstrdup(target);
+    size_t size = strlen(target);
+    char *copy = ramfs_allocate_object(size + 1);
     if (copy == NULL)
         return -ENOSPC;
+    memcpy(copy, target, size);
     struct vnode *vnode;
     int status = ramfs_create(directory, name, length, S_IFLNK | 0777, 0, &vnode);
     if (status < 0) {
-        kfree(copy);
+        ramfs_free_object(copy, size + 1);
         return status;
     }
     ramfs_node(vnode)->target = copy;
-    vnode->size = strlen(copy);
+    vnode->size = size;
     vnode_put(vnode);
     return 0;
 }
@@ -259,8 +261,8 @@ static void ramfs_release(struct vnode *vnode) {
     struct ramfs_node *node = ramfs_node(vnode);
     if (vnode_is(vnode, S_IFREG))
         ramfs_free_data(node);
-    else if (vnode_is(vnode, S_IFLNK))
-        kfree(node->target);
+    else if (vnode_is(vnode, S_IFLNK) && node->target != NULL)
+        ramfs_free_object(node->target, vnode->size + 1);
     else if (vnode_is(vnode, S_IFDIR))
         kfree(node->buckets);
     ramfs_free_object(node, sizeof(*node));

@@ -25,18 +25,24 @@ static bool charge(u64 bytes) {
     return false;
 }
 
+// An object takes more than its bytes: the heap rounds up, a name is kept a second time by its
+// vnode, and hash tables grow with the names. Twice its size covers all of that.
+static u64 cost(size_t size) {
+    return 2 * size;
+}
+
 void *ramfs_allocate_object(size_t size) {
-    if (!charge(size))
+    if (!charge(cost(size)))
         return NULL;
     void *object = kzalloc(size);
     if (object == NULL)
-        give_back(size);
+        give_back(cost(size));
     return object;
 }
 
 void ramfs_free_object(void *object, size_t size) {
     kfree(object);
-    give_back(size);
+    give_back(cost(size));
 }
 
 void ramfs_statistics(struct mount *mount, struct statfs *out) {
