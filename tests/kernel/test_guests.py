@@ -32,6 +32,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     for name in [*NAMES, "exits", "faults"]:
         compile_program(name, tree / name)
     compile_program("faults", tree / "faults-static", "-static")
+    compile_program("random_calls", tree / "random_calls", "-static")
     shutil.copy("/bin/busybox", tree)
     return build(tree, command="/threads", output=tree.parent / "guests.img")
 
@@ -138,6 +139,13 @@ def test_orphans_leave_nothing_behind(image: Image) -> None:
         listing = vm.console.text.partition("processes: ok\n")[2]
     pids = re.findall(r"\b\d+\b", listing)
     assert len(pids) == 2, listing  # the kernel, and busybox itself
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_calls_that_make_no_sense_do_no_harm(seed: int, image: Image) -> None:
+    with osvlab.run(image, command=f"/random_calls {seed} 100000", memory="64M", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert "random_calls: ok" in vm.console.text
 
 
 def test_too_little_memory_is_said_with_what_there_is_and_what_it_takes(image: Image) -> None:
