@@ -93,6 +93,8 @@ void virtio_found(struct virtio_device *d) {
 
     if (d->kind == VIRTIO_BLOCK)
         status = virtio_block_start(d);
+    else if (d->kind == VIRTIO_NETWORK)
+        status = virtio_network_start(d);
     if (status < 0)
         debug("virtio: no driver takes the device of kind %u at %s (%d)\n", d->kind, d->bus,
               status);

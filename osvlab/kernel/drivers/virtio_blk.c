@@ -80,7 +80,7 @@ static void disk_interrupt(struct virtio_device *device) {
     u64 flags = spin_lock(&disk->lock);
 
     do {
-        while ((r = virtqueue_take(&disk->queue)) != NULL)
+        while ((r = virtqueue_take(&disk->queue, NULL)) != NULL)
             finish(disk, r, r->status == STATUS_OK ? 0 : -EIO);
     } while (!virtqueue_wait_for_next(&disk->queue));
     bool broken = disk->queue.broken && !disk->failed;

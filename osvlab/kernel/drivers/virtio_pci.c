@@ -46,7 +46,7 @@ static u32 kind_of(const struct pci_device *d) {
 static void visit(const struct pci_device *d) {
     if (d->vendor != VIRTIO_VENDOR || d->device < FIRST_TRANSITIONAL || d->device > LAST_DEVICE)
         return;
-    if (kind_of(d) != VIRTIO_BLOCK)
+    if (kind_of(d) != VIRTIO_BLOCK && kind_of(d) != VIRTIO_NETWORK)
         return; // left alone: there is no driver
     struct virtio_pci_device *v = kzalloc(sizeof(*v));
     if (!v)

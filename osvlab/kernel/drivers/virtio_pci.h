@@ -5,6 +5,7 @@
 #include "virtio.h"
 
 #define VIRTIO_NO_VECTOR 0xffff
+#define VIRTIO_PCI_QUEUES 2 // the most that a driver of ours uses
 
 struct virtio_pci_device {
     struct virtio_device device;
@@ -16,7 +17,7 @@ struct virtio_pci_device {
     volatile u8 *notify;
     u64 config_size, notify_size;
     u32 notify_multiplier;
-    u16 notify_offset;     // of the queue, as the device tells
+    u16 notify_offset[VIRTIO_PCI_QUEUES]; // as the device tells
     u16 ports, port_count; // legacy: I/O ports
 };
 

@@ -107,8 +107,8 @@ static int modern_start_queue(struct virtio_device *d, u16 queue, u16 size, u64 
     set16(d, COMMON_QUEUE_VECTOR, v->msix ? 0 : VIRTIO_NO_VECTOR);
     if (v->msix && get16(d, COMMON_QUEUE_VECTOR) == VIRTIO_NO_VECTOR)
         return -ENODEV; // it has no room for the interrupt
-    v->notify_offset = get16(d, COMMON_QUEUE_NOTIFY_OFFSET);
-    if ((u64)v->notify_offset * v->notify_multiplier + 2 > v->notify_size)
+    v->notify_offset[queue] = get16(d, COMMON_QUEUE_NOTIFY_OFFSET);
+    if ((u64)v->notify_offset[queue] * v->notify_multiplier + 2 > v->notify_size)
         return -ENODEV;
     set64(d, COMMON_QUEUE_DESCRIPTORS, physical);
     set64(d, COMMON_QUEUE_AVAILABLE, physical + virtqueue_available_offset(size));
@@ -120,7 +120,7 @@ static int modern_start_queue(struct virtio_device *d, u16 queue, u16 size, u64 
 static void modern_notify(struct virtio_device *d, u16 queue) {
     struct virtio_pci_device *v = virtio_pci_of(d);
 
-    *(volatile u16 *)(v->notify + (u64)v->notify_offset * v->notify_multiplier) = queue;
+    *(volatile u16 *)(v->notify + (u64)v->notify_offset[queue] * v->notify_multiplier) = queue;
 }
 
 static const struct virtio_transport modern_transport = {

@@ -3,7 +3,7 @@
 #include "virtqueue.h"
 
 enum { FLAG_NEXT = 1, FLAG_DEVICE_WRITES = 2, FLAG_INDIRECT = 4 };
-enum { USED_NO_NOTIFY = 1 };
+enum { USED_NO_NOTIFY = 1, AVAILABLE_NO_INTERRUPT = 1 };
 enum { RING_FLAGS, RING_INDEX, RING_ENTRIES }; // in 16-bit words
 
 // Orders our writes and reads as the device sees them, including a write before a read.
@@ -122,7 +122,7 @@ static void *release(struct virtqueue *q, u16 head) {
     return token;
 }
 
-void *virtqueue_take(struct virtqueue *q) {
+void *virtqueue_take(struct virtqueue *q, u32 *length) {
     if (q->broken || q->taken == q->used[RING_INDEX])
         return NULL;
     barrier(); // the index before the entry
@@ -133,6 +133,8 @@ void *virtqueue_take(struct virtqueue *q) {
         q->broken = true;
         return NULL;
     }
+    if (length)
+        *length = ring[q->taken & (q->size - 1)].length;
     q->taken++;
     return release(q, (u16)id);
 }
@@ -140,8 +142,17 @@ void *virtqueue_take(struct virtqueue *q) {
 bool virtqueue_wait_for_next(struct virtqueue *q) {
     if (q->event_index)
         q->available[RING_ENTRIES + q->size] = q->taken; // used_event
+    else
+        q->available[RING_FLAGS] = 0;
     barrier();
     return q->broken || q->taken == q->used[RING_INDEX];
+}
+
+void virtqueue_rest(struct virtqueue *q) {
+    if (q->event_index)
+        q->available[RING_ENTRIES + q->size] = q->taken - 1; // the index that comes last of all
+    else
+        q->available[RING_FLAGS] = AVAILABLE_NO_INTERRUPT;
 }
 
 void *virtqueue_reclaim(struct virtqueue *q) {

@@ -40,6 +40,14 @@ void core_bootchart(bool on);
 void core_booted(void); // prints "Booted up in ... ms" or the chart
 // Shows pages of the kernel image a second time, at an address mmap has given. Never writable.
 int core_share(u64 kernel_address, size_t size, u64 address, int protection);
+// The network: static addresses (-EINVAL, -ENODEV, -ENETUNREACH), or waiting until DHCP has given
+// every interface one. False: it has not, in its time.
+int core_network_address(const char *interface, const char *address, const char *netmask);
+int core_network_gateway(const char *address);
+int core_network_nameserver(const char *address);
+bool core_network_wait(void);
+// The interface of that number, from 0, without the loopback; "" as an address: none.
+bool core_network_interface(int number, char name[16], char address[16]);
 void core_report_started(int pid, const char *command);
 void core_report_ended(int pid, int status);
 _Noreturn void core_shutdown(int status); // unmount, report exited(status), power off

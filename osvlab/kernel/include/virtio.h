@@ -3,8 +3,9 @@
 
 #include "virtqueue.h"
 
-enum { VIRTIO_BLOCK = 2 }; // device kinds, section 5
+enum { VIRTIO_NETWORK = 1, VIRTIO_BLOCK = 2 }; // device kinds, section 5
 
+#define VIRTIO_ANY_LAYOUT (1UL << 27)
 #define VIRTIO_RING_INDIRECT (1UL << 28)
 #define VIRTIO_RING_EVENT_INDEX (1UL << 29)
 #define VIRTIO_VERSION_1 (1UL << 32)
@@ -56,3 +57,4 @@ void virtio_found(struct virtio_device *device);
 
 // Drivers. 0 if the device is taken.
 int virtio_block_start(struct virtio_device *device);
+int virtio_network_start(struct virtio_device *device);

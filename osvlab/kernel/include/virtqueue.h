@@ -65,11 +65,15 @@ int virtqueue_add(struct virtqueue *q, const struct virtqueue_buffer *buffers, u
 // Must the device be told about what was added since this was last true?
 bool virtqueue_must_notify(struct virtqueue *q);
 
-// The next chain that the device is done with, or NULL; check `broken` then.
-void *virtqueue_take(struct virtqueue *q);
+// The next chain that the device is done with, or NULL; check `broken` then. *length (may be
+// NULL) is how many bytes it says it has written, which may be a lie.
+void *virtqueue_take(struct virtqueue *q, u32 *length);
 
 // Asks for an interrupt at the next used chain. False if there is one already: take it first.
 bool virtqueue_wait_for_next(struct virtqueue *q);
+
+// Asks for no interrupts: somebody will look by himself. Only a hint to the device.
+void virtqueue_rest(struct virtqueue *q);
 
 // Takes back any chain the device still has (after a reset), or NULL.
 void *virtqueue_reclaim(struct virtqueue *q);

@@ -23,6 +23,7 @@ struct interface {
     struct interface_counters received, sent;
     bool sends_checksums; // the device completes partial checksums
     bool announced;       // private to interface_flush
+    struct dhcp *dhcp;    // private to dhcp.c
     void *driver;
     // Takes a whole frame (loopback: an IPv4 packet). -ENOBUFS when the queue is full; the packet
     // is gone either way. May queue: `flush` tells the device.
@@ -45,3 +46,20 @@ void interface_set_address(struct interface *interface, ipv4_address address, ip
 
 // Asks DHCP for an address, again if there was one (a changed host name is told that way).
 int dhcp_start(struct interface *interface);
+void dhcp_stop(struct interface *interface); // the address stays, but nobody looks after it
+bool dhcp_is_asking(const struct interface *interface); // there is no address yet
+
+// From the driver of a new device: gives it an address, by DHCP unless the command line says.
+void network_found(struct interface *interface);
+
+// Where names are looked up, as DHCP or the command line says. At most NAMESERVERS.
+#define NAMESERVERS 3
+struct resolver {
+    bool by_dhcp;
+    size_t count;
+    ipv4_address servers[NAMESERVERS];
+    char domain[256];
+};
+const struct resolver *network_resolver(void);
+void network_resolver_set(const struct resolver *resolver);
+void network_configured(void); // an interface has an address now: wakes who waits for that

@@ -43,6 +43,9 @@ void tcp_receive(struct packet *packet);
 void udp_error(const struct ipv4_header *sent, const u8 *transport, int error);
 void tcp_error(const struct ipv4_header *sent, const u8 *transport, int error, u32 mtu);
 
+// An interface has lost this address: connections from it cannot go on.
+void tcp_address_gone(ipv4_address address);
+
 // Answers a packet with an ICMP error (type, code), within a rate limit. Does not take it.
 void icmp_send_error(const struct packet *about, u8 type, u8 code);
 

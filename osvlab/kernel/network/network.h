@@ -28,13 +28,14 @@ void network_wake(void);
 u64 network_now(void);
 
 // A function to be called by the network thread, with the network lock held. Setting a pending
-// timer to a later time costs nothing: it fires once too early, sees that, and waits again.
+// timer to a later time (or to NEVER) costs nothing: it comes up once too early and is put back.
 struct network_timer {
     void (*function)(struct network_timer *);
     u64 deadline; // NEVER: not set
-    size_t slot;  // private to timer.c
+    size_t slot;  // private to timer.c: its place in the heap, from 1; 0: not in it
 };
 void network_timer_init(struct network_timer *timer, void (*function)(struct network_timer *));
 int network_timer_set(struct network_timer *timer, u64 deadline); // 0 or -ENOMEM
 void network_timer_cancel(struct network_timer *timer);
 u64 network_timers_run(u64 now); // calls what is due; when the next one is
+u64 network_timers_next(void);   // not later than the earliest deadline

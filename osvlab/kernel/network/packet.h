@@ -9,6 +9,12 @@
 #include "list.h"
 
 struct interface;
+struct ipv4_header;
+
+// Partial checksums: a transport protocol may leave the sum of the pseudo header (folded, not
+// inverted) in its checksum field, say where in its header that is (checksum_offset), and set
+// checksum_partial. The device completes it, or IPv4 does when the device cannot;
+// checksum_start is kept by the layers below.
 
 #define PACKET_HEADROOM 128UL // virtio 12, Ethernet 14, IPv4 up to 60; the rest aligns
 
@@ -17,10 +23,12 @@ struct packet {
     struct interface *interface;
     u8 *data; // the first byte of what has been built, or of what is still to be looked at
     u32 length, capacity;
-    u32 source, destination; // of the IPv4 header, as in the packet
-    bool checksum_good;      // received: the device or loopback vouches for what is inside
-    bool checksum_partial;   // to send: the device completes the checksum at checksum_at
-    u16 checksum_start, checksum_offset; // from data, once the Ethernet header is there
+    u32 source, destination;             // of the IPv4 header, as in the packet
+    const struct ipv4_header *ip;        // received: where that header is
+    bool broadcast;                      // received: was not sent to us alone
+    bool checksum_good;                  // received: the sender of it vouches for what is inside
+    bool checksum_partial;               // to send: see below
+    u16 checksum_start, checksum_offset; // of the field, from where summing starts
     u8 storage[];
 };
 

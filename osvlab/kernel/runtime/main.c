@@ -19,6 +19,7 @@
 #include "image.h"
 #include "keep.h"
 #include "linker/linker.h"
+#include "network.h"
 #include "options.h"
 #include "process.h"
 
@@ -224,6 +225,8 @@ _Noreturn void runtime_main(const char *command_line) {
     apply_options_early();
     set_environment();
     mount_file_systems();
+    if (!network_prepare(&options))
+        stop(USAGE_STATUS);
     core_booted();
     redirect_output();
     struct commands commands = read_commands();

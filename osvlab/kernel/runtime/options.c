@@ -29,7 +29,10 @@ const char options_usage[] =
     "  --redirect=arg        redirect stdout and stderr to file (>>file appends)\n"
     "  --disable_rofs_cache  disable ROFS memory cache\n"
     "  --nopci               disable PCI enumeration\n"
-    "  --mount-fs=arg        mount extra filesystem, format:<fs_type,url,path>\n";
+    "  --mount-fs=arg        mount extra filesystem, format:<fs_type,url,path>\n"
+    "  --ip=arg              set static IP on NIC, format:<nic,address,netmask>\n"
+    "  --defaultgw=arg       set default gateway address\n"
+    "  --nameserver=arg      set nameserver address\n";
 
 enum kind { FLAG, FIRST, ALL }; // takes no value; the first value counts; all values count
 
@@ -59,6 +62,9 @@ static const struct known known_options[] = {
     {"redirect", FIRST, offsetof(struct options, redirect), false},
     {"env", ALL, offsetof(struct options, env), false},
     {"mount-fs", ALL, offsetof(struct options, mount_fs), false},
+    {"ip", ALL, offsetof(struct options, ip), false},
+    {"defaultgw", FIRST, offsetof(struct options, defaultgw), false},
+    {"nameserver", FIRST, offsetof(struct options, nameserver), false},
 };
 
 static void say(struct texts *texts, const char *before, const char *text, const char *after) {
@@ -188,6 +194,14 @@ static void check_mounts(struct options *out) {
                 "' for option mount-fs, expected in format: <fs_type,url,path>");
     }
     out->mount_fs = kept;
+}
+
+bool options_split_address(char *value, char *parts[3]) {
+    size_t count = 0;
+    for (char *rest = value, *part; (part = strtok_r(rest, " ,", &rest)); count++)
+        if (count < 3)
+            parts[count] = part;
+    return count == 3;
 }
 
 void options_parse(const char *line, struct options *out) {

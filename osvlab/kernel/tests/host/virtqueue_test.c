@@ -125,7 +125,7 @@ static void test_exchange(u16 size, bool event_index, bool indirect) {
             d.held[i] = d.held[--d.held_count];
             device_return(&d, head);
         }
-        for (struct token *done; pick(3) && (done = virtqueue_take(&q)) != NULL; outstanding--) {
+        for (struct token *done; pick(3) && (done = virtqueue_take(&q, NULL)) != NULL; outstanding--) {
             assert(done->outstanding);
             done->outstanding = false;
         }
@@ -136,7 +136,7 @@ static void test_exchange(u16 size, bool event_index, bool indirect) {
         device_look(&d);
     while (d.held_count)
         device_return(&d, d.held[--d.held_count]);
-    while (virtqueue_take(&q))
+    while (virtqueue_take(&q, NULL))
         outstanding--;
     assert(outstanding == 0 && q.free_count == size);
     assert(virtqueue_wait_for_next(&q));
@@ -156,7 +156,7 @@ static void test_wait_sees_what_came_meanwhile(void) {
     device_look(&d);
     device_return(&d, d.held[0]);
     assert(!virtqueue_wait_for_next(&q));
-    assert(virtqueue_take(&q) == &token && !virtqueue_take(&q));
+    assert(virtqueue_take(&q, NULL) == &token && !virtqueue_take(&q, NULL));
     assert(virtqueue_wait_for_next(&q));
     assert(d.available[2 + 8] == 1); // used_event: interrupt me at the second
     teardown(&q);
@@ -173,7 +173,7 @@ static void test_broken_devices(void) {
         setup(&q, &d, 8, false, false);
         assert(virtqueue_add(&q, buffers, 2, NULL, 0, &token) == 0);
         device_return(&d, wrong[i]);
-        assert(!virtqueue_take(&q) && q.broken);
+        assert(!virtqueue_take(&q, NULL) && q.broken);
         assert(virtqueue_add(&q, buffers, 1, NULL, 0, &token) == -ENOSPC);
         assert(virtqueue_reclaim(&q) == &token && !virtqueue_reclaim(&q));
         assert(q.free_count == 8);
@@ -197,7 +197,7 @@ static void test_hostile_devices(void) {
             device_return(&d, pick(20));
             if (pick(8) == 0)
                 d.used[1] = (u16)pick(65536);
-            for (int n = 0; virtqueue_take(&q) && n < 100; n++)
+            for (int n = 0; virtqueue_take(&q, NULL) && n < 100; n++)
                 ;
             virtqueue_wait_for_next(&q);
         }
