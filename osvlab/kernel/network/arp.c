@@ -6,9 +6,6 @@
 // packets and is asked for once a second, TRIES times. A known entry is trusted for a minute and
 // then, when it is used, asked about again while it goes on being used.
 
-#include <net/if.h>
-#include <string.h>
-
 #include "layers.h"
 #include "memory.h"
 #include "network.h"
@@ -144,8 +141,8 @@ static void say(struct interface *interface, u16 operation, const u8 *to, const 
         .sender = interface->address,
         .target = target,
     };
-    memcpy(m->sender_mac, interface->mac, 6);
-    memcpy(m->target_mac, target_mac, 6);
+    ethernet_copy(m->sender_mac, interface->mac);
+    ethernet_copy(m->target_mac, target_mac);
     packet->interface = interface;
     ethernet_send(packet, to, ETHERNET_ARP);
 }
@@ -239,7 +236,7 @@ int arp_send(struct packet *packet, ipv4_address next_hop) {
 // --- Receiving ---
 
 static void learn(struct neighbour *n, const u8 *mac) {
-    memcpy(n->mac, mac, 6);
+    ethernet_copy(n->mac, mac);
     n->state = KNOWN;
     n->due = network_now() + TRUSTED;
     n->queued = 0;
@@ -277,7 +274,7 @@ static void handle(struct interface *interface, const struct arp_message *m) {
     bool for_us = m->target == interface->address;
 
     if (m->sender == interface->address) {
-        if (memcmp(m->sender_mac, interface->mac, 6))
+        if (!ethernet_equal(m->sender_mac, interface->mac))
             defend(interface, m->sender_mac);
         return;
     }
@@ -315,7 +312,7 @@ void arp_each(void (*visit)(const struct arp_view *, void *), void *argument) {
         LIST_EACH(&table[i], n, struct neighbour, link) {
             struct arp_view view = {
                 .address = n->address, .complete = n->state != ASKING, .interface = n->interface};
-            memcpy(view.mac, n->mac, 6);
+            ethernet_copy(view.mac, n->mac);
             visit(&view, argument);
         }
 }

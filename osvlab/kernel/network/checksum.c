@@ -8,26 +8,31 @@
 
 #include "ipv4.h"
 
-static inline u64 add(u64 sum, u64 word) {
-    return __builtin_add_overflow(sum, word, &sum) ? sum + 1 : sum;
+static inline u64 add(u64 sum, u64 value) {
+    return __builtin_add_overflow(sum, value, &sum) ? sum + 1 : sum;
 }
+
+// To 33 bits: then sums can simply be added up.
+static inline u64 halve(u64 sum) {
+    return (sum & UINT32_MAX) + (sum >> 32);
+}
+
+typedef u64 __attribute__((may_alias, aligned(1))) word;
 
 static inline u64 load(const u8 *from) {
-    u64 word;
-    memcpy(&word, from, sizeof(word));
-    return word;
+    return *(const word *)from;
 }
 
-static inline void store(u8 *to, u64 word) {
-    memcpy(to, &word, sizeof(word));
+static inline void store(u8 *to, u64 value) {
+    *(word *)to = value;
 }
 
 // Fewer than 8 bytes, as a word with zeros behind them.
 static u64 load_tail(const u8 *from, size_t size) {
-    u64 word = 0;
+    u64 value = 0;
     for (size_t i = 0; i < size; i++)
-        word |= (u64)from[i] << 8 * i;
-    return word;
+        value |= (u64)from[i] << 8 * i;
+    return value;
 }
 
 u64 checksum_add(u64 sum, const void *data, size_t size) {
@@ -41,13 +46,13 @@ u64 checksum_add(u64 sum, const void *data, size_t size) {
     }
     for (; size >= 8; size -= 8, from += 8)
         sum = add(sum, load(from));
-    return size ? add(sum, load_tail(from, size)) : sum;
+    return halve(size ? add(sum, load_tail(from, size)) : sum);
 }
 
 static inline u64 move(u64 sum, u8 *to, const u8 *from) {
-    u64 word = load(from);
-    store(to, word);
-    return add(sum, word);
+    u64 value = load(from);
+    store(to, value);
+    return add(sum, value);
 }
 
 u64 checksum_copy(u64 sum, void *destination, const void *source, size_t size) {
@@ -63,14 +68,13 @@ u64 checksum_copy(u64 sum, void *destination, const void *source, size_t size) {
     for (; size >= 8; size -= 8, from += 8, to += 8)
         sum = move(sum, to, from);
     if (!size)
-        return sum;
+        return halve(sum);
     memcpy(to, from, size);
-    return add(sum, load_tail(from, size));
+    return halve(add(sum, load_tail(from, size)));
 }
 
 static u16 fold(u64 sum) {
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = halve(halve(sum));
     u32 half = ((u32)sum & UINT16_MAX) + (u32)(sum >> 16);
     half = (half & UINT16_MAX) + (half >> 16);
     return (u16)((half & UINT16_MAX) + (half >> 16));

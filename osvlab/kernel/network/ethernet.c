@@ -1,7 +1,6 @@
 // Ethernet frames (RFC 894): 14 bytes that say to whom, from whom, and what is inside.
 
 #include <net/if.h>
-#include <string.h>
 
 #include "layers.h"
 
@@ -12,7 +11,7 @@ void ethernet_receive(struct interface *interface, struct packet *packet) {
     bool group = header && ethernet_is_group(header->destination);
 
     if (!header || ethernet_is_group(header->source) ||
-        (!group && memcmp(header->destination, interface->mac, 6))) {
+        (!group && !ethernet_equal(header->destination, interface->mac))) {
         interface->received.errors += !header;
         packet_free(packet);
         return;
@@ -30,8 +29,8 @@ int ethernet_send(struct packet *packet, const u8 *destination, u16 type) {
     struct interface *interface = packet->interface;
     struct ethernet_header *header = packet_push(packet, sizeof(*header));
 
-    memcpy(header->destination, destination, 6);
-    memcpy(header->source, interface->mac, 6);
+    ethernet_copy(header->destination, destination);
+    ethernet_copy(header->source, interface->mac);
     header->type = swap16(type);
     packet->checksum_start += sizeof(*header);
     return interface_transmit(interface, packet);

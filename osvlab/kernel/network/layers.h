@@ -24,7 +24,20 @@ struct ethernet_header {
 extern const u8 ethernet_broadcast[6];
 void ethernet_receive(struct interface *interface, struct packet *packet);
 int ethernet_send(struct packet *packet, const u8 *destination, u16 type); // by packet->interface
-static inline bool ethernet_is_group(const u8 *mac) {                      // multicast, broadcast
+static inline void ethernet_copy(u8 *to, const u8 *mac) {
+    __builtin_memcpy(to, mac, 6);
+}
+static inline bool ethernet_equal(const u8 *a, const u8 *b) {
+    u32 first[2];
+    u16 rest[2];
+
+    __builtin_memcpy(&first[0], a, 4);
+    __builtin_memcpy(&first[1], b, 4);
+    __builtin_memcpy(&rest[0], a + 4, 2);
+    __builtin_memcpy(&rest[1], b + 4, 2);
+    return first[0] == first[1] && rest[0] == rest[1];
+}
+static inline bool ethernet_is_group(const u8 *mac) { // multicast, broadcast
     return mac[0] & 1;
 }
 

@@ -125,7 +125,8 @@ static void test_exchange(u16 size, bool event_index, bool indirect) {
             d.held[i] = d.held[--d.held_count];
             device_return(&d, head);
         }
-        for (struct token *done; pick(3) && (done = virtqueue_take(&q, NULL)) != NULL; outstanding--) {
+        for (struct token *done; pick(3) && (done = virtqueue_take(&q, NULL)) != NULL;
+             outstanding--) {
             assert(done->outstanding);
             done->outstanding = false;
         }
