@@ -39,7 +39,9 @@ def ethernet(destination: bytes, source: bytes, kind: int, payload: bytes) -> by
 
 def arp(operation: int, mac: bytes, address: IPv4Address, target_mac: bytes, target: IPv4Address) -> bytes:
     """Return an ARP message (RFC 826)."""
-    return struct.pack(">HHBBH", 1, IPV4, 6, 4, operation) + mac + address.packed + target_mac + target.packed
+    return (
+        struct.pack(">HHBBH", 1, IPV4, 6, 4, operation) + mac + address.packed + target_mac + target.packed
+    )
 
 
 def ipv4(
@@ -104,7 +106,8 @@ class Datagram:
     @classmethod
     def parse(cls, raw: bytes) -> Datagram:
         size, total = (raw[0] & 15) * 4, int.from_bytes(raw[2:4], "big")
-        assert raw[0] >> 4 == 4 and size >= 20 and size <= total <= len(raw), raw.hex()
+        assert raw[0] >> 4 == 4, raw.hex()
+        assert 20 <= size <= total <= len(raw), raw.hex()
         assert checksum(raw[:size]) == 0, raw.hex()
         identification, fragment, time_to_live, protocol = struct.unpack(">HHBB", raw[4:10])
         source, destination = IPv4Address(raw[12:16]), IPv4Address(raw[16:20])

@@ -18,7 +18,7 @@ struct virtio_pci_device {
     u64 config_size, notify_size;
     u32 notify_multiplier;
     u16 notify_offset[VIRTIO_PCI_QUEUES]; // as the device tells
-    u16 ports, port_count; // legacy: I/O ports
+    u16 ports, port_count;                // legacy: I/O ports
 };
 
 static inline struct virtio_pci_device *virtio_pci_of(struct virtio_device *d) {

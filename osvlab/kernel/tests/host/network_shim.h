@@ -19,6 +19,7 @@ extern struct resolver shim_resolver; // the last one set
 extern unsigned shim_configured;      // calls of network_configured
 
 unsigned shim_pick(unsigned limit); // a number below
+void random_bytes(void *out, size_t size);
 
 // "eth0": what it sends is kept, newest last.
 struct shim_frame {
