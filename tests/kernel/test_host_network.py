@@ -25,16 +25,34 @@ def test_checksums_timers_and_the_packet_pool(tmp_path: Path) -> None:
     assert host.run(program) == "ok\n"
 
 
+EXACT = ["tests/host/network_seen.c", "tests/host/packet_exact.c", *SHIM, *LAYERS]
+
+
 @pytest.fixture(scope="module")
-def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = ["tests/host/network_layers_test.c", "tests/host/packet_exact.c", *SHIM, *LAYERS]
-    return host.build(tmp_path_factory.mktemp("network") / "layers", sources, FLAGS)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("network")
 
 
-def test_arp_ipv4_fragments_icmp(layers: Path) -> None:
-    assert host.run(layers) == "ok\n"
+def test_arp_and_ipv4(tmp_path: Path) -> None:
+    program = host.build(tmp_path / "layers", ["tests/host/network_layers_test.c", *EXACT], FLAGS)
+    assert host.run(program) == "ok\n"
 
 
-@pytest.mark.parametrize("seed", range(2, 6))
-def test_hostile_frames(layers: Path, seed: int) -> None:
-    assert host.run(layers, "50000", str(seed)) == "ok\n"
+@pytest.fixture(scope="module")
+def hostile(folder: Path) -> Path:
+    return host.build(folder / "hostile", ["tests/host/network_hostile_test.c", *EXACT], FLAGS)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_fragments_icmp_and_hostile_frames(hostile: Path, seed: int) -> None:
+    assert host.run(hostile, "50000", str(seed)) == "ok\n"
+
+
+@pytest.fixture(scope="module")
+def dhcp(folder: Path) -> Path:
+    return host.build(folder / "dhcp", ["tests/host/network_dhcp_test.c", *EXACT], FLAGS)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_dhcp_and_strange_servers(dhcp: Path, seed: int) -> None:
+    assert host.run(dhcp, "20000", str(seed)) == "ok\n"
