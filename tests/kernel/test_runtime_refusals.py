@@ -147,9 +147,25 @@ def test_lines_come_in_the_order_of_osv(runtime: Runtime) -> None:
     assert "OSv options" in runtime.run(f"--help {program} 0").boot
 
 
+def test_addresses_from_the_command_line_are_said(runtime: Runtime) -> None:
+    program = runtime.compile("die.c")
+    options = r"--ip=eth0,10.0.0.2,255.0.0.0 --ip=eth7\ 1.2.3.4\ 255.0.0.0 --defaultgw=11.0.0.1"
+    boot = runtime.run(f"{options} {program} 0").boot.splitlines()
+    assert boot[1:-1] == [
+        "eth0: 10.0.0.2",
+        "eth7: 1.2.3.4",
+        "Could not set --ip=eth7 1.2.3.4 255.0.0.0: No such device",
+        "Could not set --defaultgw=11.0.0.1: Network unreachable",
+    ]
+
+
 SENSELESS = {
     "--frobnicate --leak /x": "unrecognized option: frobnicate\nunrecognized option: leak\nOSv options",
     "-x /x": "not an option: -x\nOSv options",
+    "--ip=eth0,10.0.0.2 /x": "incorrect parameter on --ip\n",
+    "--ip=eth0,10.0.0.x,255.0.0.0 /x": "incorrect parameter on --ip: not an IPv4 address: eth0,10.0.0.x",
+    "--ip=eth0,10.0.0.2,255.0.0.0 --defaultgw=x /x": "--defaultgw: not an IPv4 address: x",
+    "--ip=eth0,10.0.0.2,255.0.0.0 --nameserver=x /x": "--nameserver: not an IPv4 address: x",
     "--console=tty /x": "Unknown console:tty\n",
     '/x "open': "Failed to parse command line.\n",
     " ": "This image has an empty command line. Nothing to run.\n",

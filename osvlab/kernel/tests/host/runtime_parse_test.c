@@ -67,6 +67,11 @@ static const char *describe_options(const char *line) {
         add(" redirect=%s ", o.redirect);
         add_all("env", &o.env);
         add_all("mount", &o.mount_fs);
+        add_all("ip", &o.ip);
+        if (o.defaultgw)
+            add("gateway=%s ", o.defaultgw);
+        if (o.nameserver)
+            add("nameserver=%s ", o.nameserver);
         add_all("notice", &o.notices);
     }
     add("| %s", o.application);
@@ -96,8 +101,11 @@ static const struct {
      "for option mount-fs, expected in format: <fs_type,url,path> | /x"},
     {"--verbose --verbose /x", "01000000000 rootfs=- console=- cwd=- redirect=- | /x"},
     {"--frobnicate /x", "error=unrecognized option: frobnicate | /x"},
-    {"--ip=eth0,1,2 --assign-net --ip=eth1,3,4 /x",
-     "error=unrecognized option: ip error=unrecognized option: assign-net | /x"},
+    {"--assign-net --leak --assign-net /x",
+     "error=unrecognized option: assign-net error=unrecognized option: leak | /x"},
+    {"--ip=eth0,1.2.3.4,5.6.7.8 --ip=eth1,3,4 --defaultgw=a --defaultgw=b --nameserver=c /x",
+     "00000000000 rootfs=- console=- cwd=- redirect=- ip=eth0,1.2.3.4,5.6.7.8 ip=eth1,3,4 "
+     "gateway=a nameserver=c | /x"},
     {"--cwd /tmp /x", "error=the required argument for option '--cwd' is missing | /tmp /x"},
     {"-v /x", "error=not an option: -v | /x"},
     {"- /x", "error=not an option: - | /x"},
@@ -167,6 +175,28 @@ static void write_file(const char *path, const char *contents) {
     assert(file);
     fputs(contents, file);
     fclose(file);
+}
+
+static void check_addresses(void) {
+    static const struct {
+        const char *value, *parts; // NULL: not three
+    } cases[] = {
+        {"eth0,10.0.0.2,255.0.0.0", "eth0|10.0.0.2|255.0.0.0"},
+        {"eth0 10.0.0.2,,255.0.0.0", "eth0|10.0.0.2|255.0.0.0"},
+        {"eth0,10.0.0.2", NULL},
+        {"a,b,c,d", NULL},
+        {",", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char value[64], joined[64], *parts[3];
+        snprintf(value, sizeof(value), "%s", cases[i].value);
+        bool good = options_split_address(value, parts);
+        check(cases[i].value, good ? "three" : "not three", cases[i].parts ? "three" : "not three");
+        if (!good)
+            continue;
+        snprintf(joined, sizeof(joined), "%s|%s|%s", parts[0], parts[1], parts[2]);
+        check(cases[i].value, joined, cases[i].parts);
+    }
 }
 
 static void check_scripts(void) {
@@ -241,6 +271,7 @@ int main(int argc, char **argv) {
         check(command_cases[i].line, parsed ? describe_commands(&commands) : "cannot be parsed",
               command_cases[i].result ? command_cases[i].result : "cannot be parsed");
     }
+    check_addresses();
     check_scripts();
     check_init();
     try_random_lines();
