@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from osvlab.image.image import Image
     from osvlab.kernels import Kernel
     from osvlab.vm.machine import Machine
+    from osvlab.vm.network import Network
     from osvlab.vm.outcome import Crashed, Exited, Lost, TimedOut
     from osvlab.vm.vm import VM, run, running
 
@@ -36,6 +37,7 @@ __all__ = [
     "Kernel",
     "Lost",
     "Machine",
+    "Network",
     "OsvlabError",
     "TimedOut",
     "build",
@@ -52,6 +54,7 @@ _HOME = {
     "Kernel": "osvlab.kernels",
     "Lost": "osvlab.vm.outcome",
     "Machine": "osvlab.vm.machine",
+    "Network": "osvlab.vm.network",
     "OsvlabError": "osvlab.errors",
     "TimedOut": "osvlab.vm.outcome",
     "build": "osvlab.image.build",

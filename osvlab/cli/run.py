@@ -47,6 +47,19 @@ def add(commands: Commands) -> None:
         metavar="NAME=VALUE",
         help="set a variable in the guest (repeatable)",
     )
+    parser.add_argument(
+        "--port",
+        action="append",
+        default=[],
+        metavar="[HOST:]GUEST",
+        help="reach a TCP port of the guest at a free port of this host, or at HOST (repeatable)",
+    )
+    parser.add_argument(
+        "--network",
+        action="store_true",
+        help="let the guest open connections, to the internet and this host",
+    )
+    parser.add_argument("--capture", metavar="FILE", help="write all frames of the network to a pcap file")
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
@@ -68,8 +81,15 @@ def do(options: argparse.Namespace) -> int:
             machine=options.machine,
             env=_environment(options.env),
             verbose=options.verbose,
+            ports=_ports(options.port),
+            network=options.network or None,
+            capture=options.capture,
         )
         with vm:
+            for port in vm.ports:
+                progress.say(
+                    f"{vm.url(port)} is port {port} of the guest", event="port", port=port, url=vm.url(port)
+                )
             return watch(vm, progress)
 
 
@@ -107,6 +127,18 @@ def watch(vm: VM, progress: Progress) -> int:
         first_line_seconds=first,
     )
     return status
+
+
+def _ports(words: list[str]) -> dict[int, int | None]:
+    ports: dict[int, int | None] = {}
+    for word in words:
+        host, _, guest = word.rpartition(":")
+        if not guest.isdecimal() or not (host.isdecimal() or not host) or word.startswith(":"):
+            raise OsvlabError(f"--port {word}: not [HOST:]GUEST", hint="Write it like --port 8080:80.")
+        if int(guest) in ports:
+            raise OsvlabError(f"--port {word}: port {guest} of the guest is forwarded already")
+        ports[int(guest)] = int(host) if host else None
+    return ports
 
 
 def _environment(pairs: list[str]) -> dict[str, str] | None:

@@ -132,7 +132,7 @@ class Recipe:
         return cls(tree, command, filesystem).with_skeleton()
 
     def with_skeleton(self) -> Recipe:
-        """Add what a root filesystem must have and the tree has not: mount points, /etc/fstab, /etc/hosts.
+        """Add what a root filesystem must have and the tree has not: mount points, and files in /etc.
 
         Raises
         ------
@@ -156,6 +156,7 @@ class Recipe:
                 b"fstab": Content(fstab.encode()),
                 b"hosts": Content(_HOSTS),
                 b"mnttab": Symlink(b"/proc/mounts"),
+                b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
             }
             tree.children[b"etc"] = Directory({**defaults, **etc.children})
         return Recipe(tree, self.command, self.filesystem)

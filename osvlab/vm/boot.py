@@ -15,6 +15,7 @@ from osvlab.paths import PathNotFoundError, format_size, parse_size
 from osvlab.vm.accelerator import acceleration
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Disk, DiskAccess, Machine, MachineError, MachineKind
+from osvlab.vm.network import Network
 
 if TYPE_CHECKING:
     from osvlab.image.image import Image
@@ -42,6 +43,7 @@ def plan(
     machine: MachineKind | str | None,
     env: Mapping[str, str] | None,
     verbose: bool,
+    networks: tuple[Network, ...] = (),
 ) -> Plan:
     """Decide what shall run; a directory is made an image of first. See `osvlab.vm.vm.run`."""
     if kernel is not None and not isinstance(kernel, Kernel):
@@ -66,6 +68,7 @@ def plan(
             kernel=kernel.path if kernel.boot is Boot.PVH else None,
             command_line=text if kernel.boot is Boot.PVH else "",
             accelerator=accelerator,
+            networks=networks,
         )
     except BaseException:
         folder.remove()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.paths import open_bytes
+from osvlab.vm.network import Network
 
 __all__ = ["Accelerator", "Disk", "DiskAccess", "Machine", "MachineError", "MachineKind"]
 
@@ -100,6 +101,8 @@ class Machine:
         What the kernel is told; only with ``kernel``.
     accelerator
         KVM, TCG, or None: the best that was seen to work on this host.
+    networks
+        Its network cards, in the order in which the guest sees them.
 
     Raises
     ------
@@ -121,6 +124,7 @@ class Machine:
     kernel: Path | None = None
     command_line: str = ""
     accelerator: Accelerator | None = None
+    networks: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", MachineKind.named(self.kind))  # a plain "pc" is welcome

@@ -84,6 +84,7 @@ def arguments(machine: Machine, accelerator: Accelerator, monitor: int) -> list[
         *_memory(machine),
         *_boot(machine),
         *_disks(machine),
+        *_networks(machine),
         *_channels(monitor),
         # A guest may reset before the monitor's first event; this log knows a triple fault all the same.
         *("-d", "cpu_reset", "-D", "cpu.log"),
@@ -143,6 +144,24 @@ def _disks(machine: Machine) -> list[str]:
             *("-drive", f"if=none,id=disk{number},file=disk{number},format=raw,{access}"),
             *("-device", f"{model},drive=disk{number}" + (first if number == 0 else "")),
         ]
+    return words
+
+
+def _networks(machine: Machine) -> list[str]:
+    # Without its option ROM a card cannot boot the machine, which nobody wants, and starts faster.
+    model = "virtio-net-device" if machine.kind is MachineKind.MICROVM else "virtio-net-pci,romfile="
+    words = []
+    for number, network in enumerate(machine.networks):
+        if network.switch is not None:
+            backend = f"stream,id=net{number},server=off,addr.type=unix,addr.path=switch{number}"
+        else:
+            rules = "".join(f",hostfwd={forward.rule}" for forward in network.forwards)
+            restrict = "off" if network.outbound else "on"
+            backend = f"user,id=net{number},ipv6=off,restrict={restrict}{rules}"
+        mac = f",mac={network.mac}" if network.mac is not None else ""
+        words += ["-netdev", backend, "-device", f"{model},netdev=net{number}{mac}"]
+        if network.capture is not None:
+            words += ["-object", f"filter-dump,id=capture{number},netdev=net{number},file=capture{number}"]
     return words
 
 

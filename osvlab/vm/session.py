@@ -24,6 +24,7 @@ from osvlab.kernels import Kernel
 from osvlab.vm.console import OVER, Console, ConsoleEndedError
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Machine
+from osvlab.vm.network import forwarded, refusal
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
 from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu, why_ended
@@ -104,6 +105,7 @@ class Session:
         self.outcome: Outcome | None = None
         self.keeper: object = None
         """Who shows this session to people; kept while the guest runs, so that it can be found again."""
+        self.forwards = tuple(network.forwards for network in machine.networks)
         self.kernel = kernel
         self._application = kernel.application_line if kernel is not None else None
         self._shut_down = False
@@ -126,6 +128,8 @@ class Session:
         ------
         QemuError
             QEMU ended at once; the message is its own.
+        NetworkError
+            A port of the host could not be had.
         """
         self._loop = asyncio.get_running_loop()
         try:
@@ -149,11 +153,26 @@ class Session:
                 ) from error
             raise
         if self._refused:
+            for network in self.machine.networks:
+                if (refused := refusal(self._messages, network.forwards)) is not None:
+                    raise refused
             raise QemuError(
                 f"QEMU refused to start: {self._messages}",
                 hint="See what this host can do: osvlab doctor.",
             )
+        await self._learn_ports()
         publish(VmStarted(self.pid, self.machine))
+
+    async def _learn_ports(self) -> None:
+        """Ask QEMU which free ports it has chosen, so that nobody can take them in between."""
+        if all(forward.host for card in self.forwards for forward in card):
+            return
+        with contextlib.suppress(MonitorError):  # a guest that has ended needs no ports
+            command = {"command-line": "info usernet"}
+            text = await self.monitor.execute("human-monitor-command", command)
+            self.forwards = tuple(
+                forwarded(text, f"net{number}", card) for number, card in enumerate(self.forwards)
+            )
 
     async def _until_ready(self) -> None:
         """Wait until the machine runs, or QEMU has ended."""

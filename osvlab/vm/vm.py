@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +19,7 @@ from osvlab.vm.accelerator import acceleration
 from osvlab.vm.console import Console
 from osvlab.vm.folder import Folder, sweep
 from osvlab.vm.machine import Accelerator, Machine, MachineError, MachineKind
+from osvlab.vm.network import Network, NetworkError, Protocol
 from osvlab.vm.outcome import Outcome
 from osvlab.vm.owner import owner
 from osvlab.vm.session import Session
@@ -98,6 +99,12 @@ class VM:
         for number, disk in enumerate(machine.disks):
             disk.check()
             folder.link(f"disk{number}", disk.path)
+        for number, network in enumerate(machine.networks):
+            if network.switch is not None:
+                folder.link(f"switch{number}", network.switch)
+            if network.capture is not None:
+                check_writable(network.capture)
+                folder.link(f"capture{number}", network.capture)
 
     @property
     def console(self) -> Console:
@@ -133,6 +140,44 @@ class VM:
     def accelerator(self) -> Accelerator:
         """What runs the guest's instructions."""
         return self._session.accelerator
+
+    @property
+    def ports(self) -> Mapping[int, int]:
+        """The host's port for each TCP port of the guest that is forwarded."""
+        forwards = (forward for card in self._session.forwards for forward in card)
+        return {each.guest: each.host for each in forwards if each.host and each.protocol is Protocol.TCP}
+
+    def url(self, port: int | None = None, path: str = "/", scheme: str = "http") -> str:
+        """Return the URL at which the host reaches a TCP port of the guest.
+
+        Parameters
+        ----------
+        port
+            The guest's port; None for the only one that is forwarded.
+        path, scheme
+            What stands behind and before the address.
+
+        Raises
+        ------
+        NetworkError
+            The port is not forwarded, or there is more than one to choose from.
+        """
+        forwards = {
+            forward.guest: forward
+            for card in self._session.forwards
+            for forward in card
+            if forward.protocol is Protocol.TCP and forward.host
+        }
+        if port is None and len(forwards) == 1:
+            (port,) = forwards
+        if port is None or port not in forwards:
+            known = ", ".join(map(str, forwards)) or "none"
+            wanted = "one port" if port is None else f"port {port}"
+            raise NetworkError(
+                f"{wanted} of the guest is wanted; forwarded: {known}",
+                hint=f"Forward it: osvlab.run(..., ports={{{port or 8000}: None}}).",
+            )
+        return f"{scheme}://{forwards[port].reached_at}/{path.removeprefix('/')}"
 
     @property
     def folder(self) -> Path:
@@ -226,7 +271,8 @@ class VM:
     def __repr__(self) -> str:
         outcome = self.outcome
         state = f"runs as process {self.pid}" if outcome is None else str(outcome).partition("\n")[0]
-        return f"<VM {self.machine}, {self.accelerator}: {state}>"
+        urls = "".join(f", {self.url(port)} is its port {port}" for port in self.ports if self.running)
+        return f"<VM {self.machine}, {self.accelerator}: {state}{urls}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         # The one way up the house: only who shows things knows how, and only IPython asks.
@@ -246,6 +292,9 @@ def run(
     machine: MachineKind | str | None = None,
     env: Mapping[str, str] | None = None,
     verbose: bool = False,
+    ports: Mapping[int, int | None] | Iterable[int] | None = None,
+    network: bool | Network | None = None,
+    capture: str | os.PathLike[str] | None = None,
 ) -> VM:
     """Boot an image, or a directory, and return as soon as QEMU runs.
 
@@ -271,6 +320,15 @@ def run(
         Environment variables for the application.
     verbose
         Whether the kernel tells on the console what it does.
+    ports
+        TCP ports of the guest that the host reaches: ``{8000: 8080}``, or ``{8000: None}`` for
+        a free port of the host's loopback address, which `VM.ports` and `VM.url` then tell.
+    network
+        True gives the guest a network card through which it may also open connections itself,
+        to the internet and to this host (as 10.0.2.2). With ``ports`` alone it can only answer.
+        A `Network` says it all.
+    capture
+        A file to write all frames to, in the pcap format.
 
     Raises
     ------
@@ -287,8 +345,17 @@ def run(
 
     if timeout is not None and not timeout > 0:
         raise MachineError(f"not a timeout: {timeout!r}", hint="Give seconds above 0, or None.")
+    card = Network.of(ports, network, None if capture is None else Path(capture))
     ready = plan(
-        image, command, kernel=kernel, memory=memory, cpus=cpus, machine=machine, env=env, verbose=verbose
+        image,
+        command,
+        kernel=kernel,
+        memory=memory,
+        cpus=cpus,
+        machine=machine,
+        env=env,
+        verbose=verbose,
+        networks=() if card is None else (card,),
     )
     return VM(ready.machine, timeout=timeout, image=ready.image, folder=ready.folder, kernel=ready.kernel)
 
@@ -316,6 +383,16 @@ def running() -> list[VM]:
     """
     found = [(session.started, session.keeper) for session in list(Session.live)]
     return [vm for _, vm in sorted(found, key=lambda pair: pair[0]) if isinstance(vm, VM)]
+
+
+def check_writable(capture: Path) -> None:
+    """Raise `MachineError` unless a file can be written; it is empty then."""
+    try:
+        capture.open("wb").close()
+    except OSError as error:
+        raise MachineError(
+            f"cannot write the capture {capture}: {error.strerror}", hint="Check the path."
+        ) from error
 
 
 def stop_all() -> None:

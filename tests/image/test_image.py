@@ -57,7 +57,7 @@ def test_files_as_paths(image: Image) -> None:
     etc = image.files / "etc"
     assert etc.is_dir()
     assert not etc.is_file()
-    assert sorted(path.name for path in etc.iterdir()) == ["fstab", "hosts", "mnttab", "motd"]
+    assert sorted(path.name for path in etc.iterdir()) == ["fstab", "hosts", "mnttab", "motd", "resolv.conf"]
     assert (image.files / "link").is_symlink()
     assert (image.files / "link").readlink() == "/etc/motd"
     assert (image.files / "link").is_file()

@@ -34,6 +34,7 @@ def test_the_guest_gets_what_it_must_have(app: Path) -> None:
     for name in (b"/dev", b"/proc", b"/sys", b"/tmp"):
         assert tree.find(name) == Directory()
     assert tree.find(b"/etc/mnttab") == Symlink(b"/proc/mounts")
+    assert tree.find(b"/etc/resolv.conf") == Symlink(b"/proc/net/pnp")
     fstab = tree.find(b"/etc/fstab")
     assert isinstance(fstab, Content)
     assert b"/dev/vblk0.1 /          rofs" in fstab.data

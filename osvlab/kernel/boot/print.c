@@ -28,7 +28,7 @@ static void put(struct output *o, char c) {
 
 struct field {
     int width, precision;
-    bool zero, left;
+    bool zero, left, capital;
 };
 
 static void put_text(struct output *o, const char *text, size_t length, const struct field *f) {
@@ -48,7 +48,7 @@ static void put_number(struct output *o, u64 value, unsigned base, bool negative
     int n = sizeof(digits);
 
     do {
-        digits[--n] = "0123456789abcdef"[value % base];
+        digits[--n] = "0123456789abcdef0123456789ABCDEF"[value % base + 16 * f->capital];
         value /= base;
     } while (value);
     while (f->zero && !f->left && (int)sizeof(digits) - n + negative < f->width && n > 1)
@@ -101,6 +101,9 @@ static const char *put_conversion(struct output *o, const char *format, va_list 
     case 'u':
         put_number(o, longs ? va_arg(*list, u64) : va_arg(*list, u32), 10, false, &f);
         break;
+    case 'X':
+        f.capital = true;
+        // fall through
     case 'x':
         put_number(o, longs ? va_arg(*list, u64) : va_arg(*list, u32), 16, false, &f);
         break;

@@ -174,7 +174,7 @@ static void write_uuid(struct text *text, int pid) {
 }
 
 // Parents come before their children; the numbers are places in this table.
-enum { ROOT, SYS, KERNEL, RANDOM, VM, PROCESS, DESCRIPTORS };
+enum { ROOT, SYS, KERNEL, RANDOM, VM, NET, PROCESS, DESCRIPTORS };
 
 static const struct pseudo_entry entries[] = {
     [ROOT] = {"", 0, DIRECTORY, NULL},
@@ -182,6 +182,7 @@ static const struct pseudo_entry entries[] = {
     [KERNEL] = {"kernel", SYS, DIRECTORY, NULL},
     [RANDOM] = {"random", KERNEL, DIRECTORY, NULL},
     [VM] = {"vm", SYS, DIRECTORY, NULL},
+    [NET] = {"net", ROOT, DIRECTORY, NULL},
     [PROCESS] = {"PID", ROOT, DIRECTORY, NULL},
     [DESCRIPTORS] = {"fd", PROCESS, DIRECTORY, NULL},
     {"self", ROOT, LINK, write_self},
@@ -201,6 +202,10 @@ static const struct pseudo_entry entries[] = {
     {"pid_max", KERNEL, FILE, write_pid_max},
     {"uuid", RANDOM, FILE, write_uuid},
     {"overcommit_memory", VM, FILE, write_zero},
+    {"arp", NET, FILE, proc_write_net_arp},
+    {"dev", NET, FILE, proc_write_net_dev},
+    {"pnp", NET, FILE, proc_write_net_pnp},
+    {"route", NET, FILE, proc_write_net_route},
     {"maps", PROCESS, FILE, proc_write_maps},
     {"stat", PROCESS, FILE, proc_write_stat},
     {"statm", PROCESS, FILE, proc_write_statm},

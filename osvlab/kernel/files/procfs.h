@@ -14,3 +14,9 @@ void proc_write_mounts(struct text *text, int pid);
 void proc_write_exe(struct text *text, int pid);
 void proc_write_cwd(struct text *text, int pid);
 void proc_write_root(struct text *text, int pid);
+
+// And in /proc/net: network/procfs.c.
+void proc_write_net_arp(struct text *text, int pid);
+void proc_write_net_dev(struct text *text, int pid);
+void proc_write_net_pnp(struct text *text, int pid);
+void proc_write_net_route(struct text *text, int pid);

@@ -21,6 +21,7 @@
 #include "boot.h"
 #include "console.h"
 #include "poll.h"
+#include "procfs.h"
 #include "report.h"
 #include "syscalls.h"
 
@@ -196,6 +197,21 @@ long sys_uname(struct utsname *out) {
     return uname(out);
 }
 char boot_command_line[32768] = "/test";
+
+// --- A kernel without a network ---
+
+void proc_write_net_arp(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_dev(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_pnp(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_route(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
 
 // --- The console ---
 
