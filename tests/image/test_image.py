@@ -70,6 +70,7 @@ def test_files_as_paths(image: Image) -> None:
         "/etc/fstab",
         "/etc/hosts",
         "/etc/mnttab",
+        "/etc/resolv.conf",
         "/etc/motd",
     }
     with pytest.raises(FileNotFoundError, match=r"no such file in the image: /etc/absent"):
