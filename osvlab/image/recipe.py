@@ -7,7 +7,6 @@ in one error, before anything is compiled or written.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from osvlab.elf.program import NotAProgramError, Program, ProgramKind, is_elf
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
+from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.tree import (
     Content,
     Directory,
@@ -22,15 +22,10 @@ from osvlab.filesystems.tree import (
     Node,
     Symlink,
     TreeError,
-    check_name,
-    check_target,
 )
 from osvlab.image.command import parse_command, quote
-from osvlab.paths import PathNotFoundError, kind_of_file
 
 __all__ = ["Filesystem", "Recipe", "RecipeError"]
-
-_SHOWN = 20
 
 
 class RecipeError(OsvlabError, ValueError):
@@ -124,9 +119,10 @@ class Recipe:
             raise RecipeError(
                 "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
             )
-        if not os.fspath(directory):  # pathlib takes it for the current one
-            raise PathNotFoundError("no such directory: ''", hint="Name one; '.' is the one you are in.")
-        tree = _read_directory(Path(directory))
+        try:
+            tree = read_tree(directory)
+        except TreeError as error:
+            raise RecipeError(error.message, error.hint) from error
         if command is None:
             command = _only_program(tree, Path(directory))
         return cls(tree, command, filesystem).with_skeleton()
@@ -168,89 +164,6 @@ def _filesystem(name: str) -> Filesystem:
     except ValueError:
         known = ", ".join(Filesystem)
         raise RecipeError(f"unknown filesystem: {name!r}", hint=f"The lab writes {known}.") from None
-
-
-# --- reading the directory -----------------------------------------------------------------------------
-
-
-def _read_directory(directory: Path) -> Directory:
-    try:
-        found = directory.stat()
-    except FileNotFoundError:
-        raise PathNotFoundError(f"no such directory: {directory}", hint="Check the path.") from None
-    except OSError as error:
-        raise RecipeError(
-            f"cannot read the directory {directory}: {error.strerror}",
-            hint="Check path and permissions.",
-        ) from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise RecipeError(
-            f"not a directory: {directory}",
-            hint="An image is made of a directory; put the program into one of its own.",
-        )
-    problems: list[str] = []
-    tree = _scan(os.fsencode(directory), problems)
-    if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        listed = "\n  ".join(sorted(problems)[:_SHOWN] + more)
-        raise RecipeError(
-            f"{directory} holds what an image cannot:\n  {listed}",
-            hint="Remove these, or copy the rest into a directory of its own.",
-        )
-    if not tree.children:
-        raise RecipeError(
-            f"the directory is empty: {directory}",
-            hint=f"Put a program into it: gcc -o {directory}/hello hello.c",
-        )
-    return tree
-
-
-def _scan(top: bytes, problems: list[str]) -> Directory:
-    """Read a directory tree; whatever an image cannot hold goes to `problems`."""
-    root = Directory()
-    pending = [(top, b"/", root)]
-    while pending:
-        host, guest, directory = pending.pop()
-        try:
-            with os.scandir(host) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError as error:
-            problems.append(f"{show(guest)}: cannot be read ({error.strerror})")
-            continue
-        for entry in entries:
-            path = guest + entry.name
-            try:
-                check_name(entry.name, path)
-                node = _node(entry, path)
-            except TreeError as error:
-                problems.append(error.message)
-                continue
-            except OSError as error:
-                problems.append(f"{show(path)}: cannot be read ({error.strerror})")
-                continue
-            if isinstance(node, str):
-                problems.append(f"{show(path)}: {node}")
-                continue
-            directory.children[entry.name] = node
-            if isinstance(node, Directory):
-                pending.append((entry.path, path + b"/", node))
-    return root
-
-
-def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
-    """Return what an entry of a directory becomes, or in words why it cannot."""
-    if entry.is_symlink():
-        target = os.readlink(entry.path)
-        check_target(target, path)
-        return Symlink(target)
-    if entry.is_dir(follow_symlinks=False):
-        return Directory()
-    found = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode):
-        return kind_of_file(found.st_mode)
-    if not os.access(entry.path, os.R_OK, effective_ids=True):
-        return "cannot be read (Permission denied)"
-    return HostFile(entry.path, found.st_size)
 
 
 # --- which program to run ------------------------------------------------------------------------------

@@ -1,0 +1,135 @@
+"""cpio archives in the "new" ASCII format (newc; cpio(5)), written as a stream.
+
+A record is a header of 110 ASCII bytes, the name with its NUL, the data; header with name
+and the data are each padded to a multiple of 4. The archive ends with the name TRAILER!!!.
+OSv's upload daemon (tools/cpiod) reads mode, size and name of each record, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import BinaryIO
+
+from osvlab.filesystems.base import show
+from osvlab.filesystems.output import Output
+from osvlab.filesystems.tree import Content, Directory, HostFile, Node, Symlink, TreeError
+
+__all__ = ["cpio_size", "write_cpio"]
+
+MAGIC = "070701"
+TRAILER = b"TRAILER!!!"
+LARGEST = 0xFFFFFFFF
+"""A size is written in eight hexadecimal digits."""
+
+
+def write_cpio(
+    tree: Directory,
+    stream: BinaryIO,
+    *,
+    progress: Callable[[int, int], object] | None = None,
+    entry: Callable[[bytes], object] | None = None,
+) -> int:
+    """Write a tree as a cpio archive and return how many bytes that is.
+
+    Parameters
+    ----------
+    tree
+        What to write. Parents come before their children, names in the order of their bytes.
+    stream
+        Where to.
+    progress
+        Is told after each record how many bytes are written, of how many.
+    entry
+        Is told each record's path before it is written.
+
+    Raises
+    ------
+    TreeError
+        A file is 4 GiB or larger, which the format cannot hold.
+    ChangedFileError, UnreadableFileError
+        A file on the host changed or cannot be read.
+
+    Examples
+    --------
+    >>> import io
+    >>> archive = io.BytesIO()
+    >>> write_cpio(Directory({b"hello": Content(b"hi")}), archive)
+    248
+    >>> archive.getvalue()[110:116]
+    b'/hello'
+    """
+    output = Output(stream)
+    total = cpio_size(tree) if progress is not None else 0
+    for number, (path, node) in enumerate(tree.walk()):
+        if path == b"/":
+            continue
+        if entry is not None:
+            entry(path)
+        _write_record(output, number, path, node)
+        if progress is not None:
+            progress(output.written, total)
+    _write_header(output, 0, TRAILER, 0, 0)
+    output.flush()
+    return output.written
+
+
+def cpio_size(tree: Directory) -> int:
+    """Return how many bytes `write_cpio` will write."""
+    sizes = (_record_size(path, _length(node)) for path, node in tree.walk() if path != b"/")
+    return sum(sizes) + _record_size(TRAILER, 0)
+
+
+def _record_size(name: bytes, length: int) -> int:
+    return _padded(110 + len(name) + 1) + _padded(length)
+
+
+def _padded(size: int) -> int:
+    return -(-size // 4) * 4
+
+
+def _length(node: Node) -> int:
+    match node:
+        case Directory():
+            return 0
+        case Symlink():
+            return len(node.target)
+        case Content() | HostFile():
+            return node.size
+
+
+def _write_record(output: Output, number: int, path: bytes, node: Node) -> None:
+    length = _length(node)
+    if length > LARGEST:
+        raise TreeError(
+            f"{show(path)} has {length} bytes, more than the 4 GiB that a cpio archive can hold of one file"
+        )
+    _write_header(output, number, path, _mode(node), length)
+    match node:
+        case Symlink():
+            output.write(node.target)
+        case Content():
+            output.write(node.data)
+        case HostFile():
+            output.copy(node)
+    output.zeros(-length % 4)
+
+
+def _mode(node: Node) -> int:
+    match node:
+        case Directory():
+            return stat.S_IFDIR | 0o755
+        case Symlink():
+            return stat.S_IFLNK | 0o777
+        case Content():
+            return stat.S_IFREG | 0o644
+        case HostFile():
+            return stat.S_IFREG | stat.S_IMODE(os.stat(node.path).st_mode)
+
+
+def _write_header(output: Output, number: int, name: bytes, mode: int, length: int) -> None:
+    # ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
+    fields = (number, mode, 0, 0, 1, 0, length, 0, 0, 0, 0, len(name) + 1, 0)
+    output.write(MAGIC.encode() + b"".join(b"%08X" % value for value in fields) + name)
+    output.zeros(_padded(110 + len(name) + 1) - 110 - len(name))

@@ -1,0 +1,116 @@
+"""Reading a directory of the host into a tree."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from osvlab.filesystems.base import show
+from osvlab.filesystems.tree import (
+    Directory,
+    HostFile,
+    Node,
+    Symlink,
+    TreeError,
+    check_name,
+    check_target,
+)
+from osvlab.paths import PathNotFoundError, kind_of_file
+
+__all__ = ["read_tree"]
+
+_SHOWN = 20
+
+
+def read_tree(directory: str | os.PathLike[str]) -> Directory:
+    """Return the tree of a directory. Files are looked at, and read when the tree is written.
+
+    Raises
+    ------
+    PathNotFoundError
+        The directory is not there.
+    TreeError
+        It is empty or no directory, or holds sockets, devices, unreadable files or names
+        that are too long; all are listed.
+    """
+    if not os.fspath(directory):  # pathlib takes it for the current one
+        raise PathNotFoundError("no such directory: ''", hint="Name one; '.' is the one you are in.")
+    directory = Path(directory)
+    try:
+        found = directory.stat()
+    except FileNotFoundError:
+        raise PathNotFoundError(f"no such directory: {directory}", hint="Check the path.") from None
+    except OSError as error:
+        raise TreeError(
+            f"cannot read the directory {directory}: {error.strerror}",
+            hint="Check path and permissions.",
+        ) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise TreeError(
+            f"not a directory: {directory}",
+            hint="An image is made of a directory; put the program into one of its own.",
+        )
+    problems: list[str] = []
+    tree = _scan(os.fsencode(directory), problems)
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        listed = "\n  ".join(sorted(problems)[:_SHOWN] + more)
+        raise TreeError(
+            f"{directory} holds what an image cannot:\n  {listed}",
+            hint="Remove these, or copy the rest into a directory of its own.",
+        )
+    if not tree.children:
+        raise TreeError(
+            f"the directory is empty: {directory}",
+            hint=f"Put a program into it: gcc -o {directory}/hello hello.c",
+        )
+    return tree
+
+
+def _scan(top: bytes, problems: list[str]) -> Directory:
+    """Read a directory tree; whatever an image cannot hold goes to `problems`."""
+    root = Directory()
+    pending = [(top, b"/", root)]
+    while pending:
+        host, guest, directory = pending.pop()
+        try:
+            with os.scandir(host) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append(f"{show(guest)}: cannot be read ({error.strerror})")
+            continue
+        for entry in entries:
+            path = guest + entry.name
+            try:
+                check_name(entry.name, path)
+                node = _node(entry, path)
+            except TreeError as error:
+                problems.append(error.message)
+                continue
+            except OSError as error:
+                problems.append(f"{show(path)}: cannot be read ({error.strerror})")
+                continue
+            if isinstance(node, str):
+                problems.append(f"{show(path)}: {node}")
+                continue
+            directory.children[entry.name] = node
+            if isinstance(node, Directory):
+                pending.append((entry.path, path + b"/", node))
+    return root
+
+
+def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
+    """Return what an entry of a directory becomes, or in words why it cannot."""
+    if entry.is_symlink():
+        target = os.readlink(entry.path)
+        check_target(target, path)
+        return Symlink(target)
+    if entry.is_dir(follow_symlinks=False):
+        return Directory()
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        return kind_of_file(found.st_mode)
+    if not os.access(entry.path, os.R_OK, effective_ids=True):
+        return "cannot be read (Permission denied)"
+    return HostFile(entry.path, found.st_size)
