@@ -100,7 +100,7 @@ class FileStatus(_Model):
     Attributes
     ----------
     name
-        Its name in its directory; empty when it was asked for itself.
+        Its name in its directory.
     kind
         File, directory or link.
     size

@@ -19,9 +19,6 @@ __all__ = ["FileApi", "quoted"]
 PERMISSION = 0o644
 """What a file gets that is put into a guest, unless another is asked for."""
 
-SWEEPS = 10_000
-"""How often a recursive delete is repeated: OSv removes every second entry each time."""
-
 
 def quoted(path: str) -> str:
     """Percent-encode a guest path as one component, the way OSv's clients write it (``%2Fetc%2Fhosts``).
@@ -152,24 +149,21 @@ class FileApi:
     def delete(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file or a directory.
 
-        OSv's recursive removal leaves every second entry behind and says that the
-        directory is not empty; it is repeated until it is gone, as long as it shrinks.
+        OSv's own recursive removal leaves every second entry behind and says that a
+        directory is not empty; then it is done from here, entry by entry.
         """
-        for _ in range(SWEEPS):
-            before = self._left(path) if recursive else 0
-            try:
-                self._client.raw("DELETE", _place(path), {"op": "DELETE", "recursive": recursive or None})
-            except RestError as error:
-                if not recursive or "not empty" not in str(error) or self._left(path) >= before:
-                    raise
-            else:
-                return
-
-    def _left(self, path: str) -> int:
         try:
-            return len(self.list(path))
-        except RestError:  # a file, not a directory
-            return 0
+            self._remove(path, recursive)
+        except RestError as error:
+            if not recursive or "not empty" not in error.message:
+                raise
+            for entry in self.list(path):
+                below = posixpath.join(path, entry.name)
+                self.delete(below, recursive=entry.kind is FileKind.DIRECTORY)
+            self._remove(path, False)
+
+    def _remove(self, path: str, recursive: bool) -> None:
+        self._client.raw("DELETE", _place(path), {"op": "DELETE", "recursive": recursive or None})
 
     def _permission(self, path: str) -> int:
         return self.stat(path).permission & 0o7777
