@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from osvlab.errors import OsvlabError
+    from osvlab.guest.cloud_config import CloudConfig
     from osvlab.host import doctor
     from osvlab.image.build import build
     from osvlab.image.image import Image
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "VM",
+    "CloudConfig",
     "Crashed",
     "Exited",
     "Image",
@@ -48,6 +50,7 @@ __all__ = [
 
 _HOME = {
     "VM": "osvlab.vm.vm",
+    "CloudConfig": "osvlab.guest.cloud_config",
     "Crashed": "osvlab.vm.outcome",
     "Exited": "osvlab.vm.outcome",
     "Image": "osvlab.image.image",

@@ -7,11 +7,14 @@ that somebody else started. Both kernels are served by the same calls.
 from __future__ import annotations
 
 from osvlab.guest.address import Address, GuestError, GuestTimeoutError, GuestUnreachableError
+from osvlab.guest.cloud_config import CloudConfig, CloudConfigError
 from osvlab.guest.rest import Rest, RestError, RestNotFoundError
 from osvlab.guest.upload import Upload, UploadError, upload
 
 __all__ = [
     "Address",
+    "CloudConfig",
+    "CloudConfigError",
     "GuestError",
     "GuestTimeoutError",
     "GuestUnreachableError",
