@@ -1,6 +1,6 @@
 // Pipes, with or without a name: a ring of bytes between those who write and those who read.
 //
-// Invariant: head - tail bytes are in the ring (both only grow). Bytes move under the pipe's mutex;
+// Invariant: bytes move under the pipe's mutex;
 // writes of up to PIPE_BUF bytes go in as a whole or wait. Both ends learn of changes through one
 // poll source each, so that a poll looks without taking the mutex.
 // Semantics: pipe(7), fifo(7).
@@ -15,8 +15,10 @@
 
 struct pipe *pipe_create(void) {
     struct pipe *pipe = kzalloc(sizeof(*pipe));
-    if (pipe == NULL)
+    if (pipe == NULL || ring_init(&pipe->ring, PIPE_PAGES) < 0) {
+        kfree(pipe);
         return NULL;
+    }
     mutex_init(&pipe->lock, "pipe");
     poll_source_init(&pipe->readable, "pipe readers");
     poll_source_init(&pipe->writable, "pipe writers");
@@ -24,9 +26,7 @@ struct pipe *pipe_create(void) {
 }
 
 void pipe_free(struct pipe *pipe) {
-    for (size_t i = 0; i < RING_PAGES; i++)
-        if (pipe->ring[i] != NULL)
-            pages_free(pipe->ring[i], 1);
+    ring_free(&pipe->ring);
     kfree(pipe);
 }
 
@@ -60,48 +60,30 @@ void pipe_leave(struct pipe *pipe, struct file *file) {
 
 // --- Moving bytes; the mutex is held ---
 
-// The piece of the ring at a place, up to the end of its page.
-static int ring_piece(struct pipe *pipe, u64 at, size_t size, bool make, u8 **bytes,
-                      size_t *piece) {
-    u8 **page = &pipe->ring[at % RING_SIZE / PAGE_SIZE];
-    if (*page == NULL && make)
-        *page = pages_allocate(1);
-    if (*page == NULL)
-        return -ENOMEM;
-    *bytes = *page + at % PAGE_SIZE;
-    *piece = MIN(size, PAGE_SIZE - at % PAGE_SIZE);
-    return 0;
-}
-
-static long take_out(struct pipe *pipe, u8 *user, size_t size) {
+static long take_out(struct ring *ring, u8 *user, size_t size) {
     size_t done = 0;
-    size = MIN(size, pipe->head - pipe->tail);
+    size = MIN(size, ring_used(ring));
     while (done < size) {
-        u8 *bytes;
-        size_t piece;
-        int status = ring_piece(pipe, pipe->tail, size - done, false, &bytes, &piece);
-        if (status == 0)
-            status = user_write(user + done, bytes, piece);
-        if (status < 0)
-            return done > 0 ? (long)done : status;
-        pipe->tail += piece;
+        size_t piece = size - done;
+        const u8 *bytes = ring_piece(ring, ring->tail, &piece, false);
+        if (user_write(user + done, bytes, piece) < 0)
+            return done > 0 ? (long)done : -EFAULT;
+        ring->tail += piece;
         done += piece;
     }
     return (long)done;
 }
 
-static long put_in(struct pipe *pipe, const u8 *user, size_t size) {
+static long put_in(struct ring *ring, const u8 *user, size_t size) {
     size_t done = 0;
-    size = MIN(size, RING_SIZE - (pipe->head - pipe->tail));
+    size = MIN(size, ring_room(ring));
     while (done < size) {
-        u8 *bytes;
-        size_t piece;
-        int status = ring_piece(pipe, pipe->head, size - done, true, &bytes, &piece);
-        if (status == 0)
-            status = user_read(bytes, user + done, piece);
+        size_t piece = size - done;
+        u8 *bytes = ring_piece(ring, ring->head, &piece, true);
+        int status = bytes == NULL ? -ENOMEM : user_read(bytes, user + done, piece);
         if (status < 0)
             return done > 0 ? (long)done : status;
-        pipe->head += piece;
+        ring->head += piece;
         done += piece;
     }
     return (long)done;
@@ -117,7 +99,7 @@ long pipe_read(struct file *file, void *buffer, size_t size, u64 *position) {
     for (;;) {
         mutex_lock(&pipe->lock);
         bool end = pipe->writers == 0;
-        long done = take_out(pipe, buffer, size);
+        long done = take_out(&pipe->ring, buffer, size);
         mutex_unlock(&pipe->lock);
         if (done > 0)
             poll_notify(&pipe->writable, POLLOUT | POLLWRNORM);
@@ -125,8 +107,8 @@ long pipe_read(struct file *file, void *buffer, size_t size, u64 *position) {
             return done;
         if (file->flags & O_NONBLOCK)
             return -EAGAIN;
-        int status = WAIT_FOR(&pipe->readable.queue, pipe->head != pipe->tail || pipe->writers == 0,
-                              NEVER, true);
+        int status = WAIT_FOR(&pipe->readable.queue,
+                              ring_used(&pipe->ring) > 0 || pipe->writers == 0, NEVER, true);
         if (status < 0)
             return status;
     }
@@ -135,10 +117,6 @@ long pipe_read(struct file *file, void *buffer, size_t size, u64 *position) {
 // A write that fits PIPE_BUF needs room for all of it.
 static size_t room_needed(size_t size) {
     return size <= PIPE_BUF ? size : 1;
-}
-
-static size_t room(const struct pipe *pipe) {
-    return RING_SIZE - (pipe->head - pipe->tail);
 }
 
 // SIGPIPE is for the thread that writes, whoever else is there.
@@ -157,8 +135,8 @@ long pipe_write(struct file *file, const void *buffer, size_t size, u64 *positio
         mutex_lock(&pipe->lock);
         bool nobody = pipe->readers == 0;
         long put = 0;
-        if (!nobody && room(pipe) >= MIN(needed, size - done))
-            put = put_in(pipe, (const u8 *)buffer + done, size - done);
+        if (!nobody && ring_room(&pipe->ring) >= MIN(needed, size - done))
+            put = put_in(&pipe->ring, (const u8 *)buffer + done, size - done);
         mutex_unlock(&pipe->lock);
         if (nobody)
             return broken(done);
@@ -171,9 +149,9 @@ long pipe_write(struct file *file, const void *buffer, size_t size, u64 *positio
         }
         if (file->flags & O_NONBLOCK)
             return done > 0 ? (long)done : -EAGAIN;
-        int status =
-            WAIT_FOR(&pipe->writable.queue,
-                     room(pipe) >= MIN(needed, size - done) || pipe->readers == 0, NEVER, true);
+        int status = WAIT_FOR(
+            &pipe->writable.queue,
+            ring_room(&pipe->ring) >= MIN(needed, size - done) || pipe->readers == 0, NEVER, true);
         if (status < 0)
             return done > 0 ? (long)done : status;
     }
@@ -185,14 +163,14 @@ unsigned pipe_poll(struct file *file, struct poll_table *table) {
     unsigned ready = 0;
     if (is_open_for(file, false)) {
         poll_on(table, &pipe->readable);
-        if (pipe->head != pipe->tail)
+        if (ring_used(&pipe->ring) > 0)
             ready |= POLLIN | POLLRDNORM;
         if (pipe->writers == 0 && pipe->writers_ever > 0)
             ready |= POLLHUP;
     }
     if (is_open_for(file, true)) {
         poll_on(table, &pipe->writable);
-        if (room(pipe) >= PIPE_BUF)
+        if (ring_room(&pipe->ring) >= PIPE_BUF)
             ready |= POLLOUT | POLLWRNORM;
         if (pipe->readers == 0)
             ready |= POLLERR;
@@ -202,7 +180,7 @@ unsigned pipe_poll(struct file *file, struct poll_table *table) {
 
 long pipe_ioctl(struct file *file, unsigned command, u64 argument) {
     struct pipe *pipe = file->data;
-    int left = (int)(pipe->head - pipe->tail);
+    int left = (int)ring_used(&pipe->ring);
     return command == FIONREAD ? user_write((void *)argument, &left, sizeof(left)) : -ENOTTY;
 }
 

@@ -2,14 +2,13 @@
 #pragma once
 
 #include "poll.h"
+#include "ring.h"
 
-#define RING_PAGES 16
-#define RING_SIZE (RING_PAGES * PAGE_SIZE)
+#define PIPE_PAGES 16
 
 struct pipe {
     struct mutex lock;
-    u8 *ring[RING_PAGES]; // a page each, taken when it is first needed
-    volatile u64 head, tail;
+    struct ring ring;
     volatile u32 readers, writers;
     volatile u32 readers_ever,
         writers_ever; // how often each side was opened: a FIFO's open waits for it
