@@ -121,9 +121,7 @@ static size_t room_needed(size_t size) {
 
 // SIGPIPE is for the thread that writes, whoever else is there.
 static long broken(size_t done) {
-    siginfo_t info = {.si_signo = SIGPIPE, .si_code = SI_USER};
-    info.si_pid = current_process()->pid;
-    signal_send(info.si_pid, thread_id(current_thread()), &info);
+    signal_current_thread(SIGPIPE);
     return done > 0 ? (long)done : -EPIPE;
 }
 

@@ -53,6 +53,10 @@ long sys_mincore(u64 address, size_t size, u8 *map);
 long sys_msync(u64 address, size_t size, int flags);
 long sys_brk(u64 address);
 
+// -EINTR whatever the handler's SA_RESTART says: a socket's wait with a timeout (signal(7)). An
+// application never sees this number.
+#define EINTR_FINAL 513
+
 // What other parts ask.
 u64 process_time(void);               // processor time of the current process, nanoseconds
 void signal_mask_for_sleep(u64 mask); // ppoll, pselect, epoll_pwait: put back after the handler

@@ -53,6 +53,8 @@ void thread_yield(void);
 // Sends a signal to a process, or with `tid` to that thread of it (pid -1: whosever it is). The
 // signal 0 only looks whether there is one. 0, -ESRCH, -EAGAIN. May be called from an interrupt.
 int signal_send(int pid, int tid, const siginfo_t *info);
+// Sends one to the thread that runs, whoever else is there: SIGPIPE.
+void signal_current_thread(int signal);
 
 // Calls `visit` for every process/thread under the lists' locks: visit must not sleep.
 void processes_each(void (*visit)(struct process *, void *), void *argument);

@@ -13,6 +13,7 @@
 #include "print.h"
 #include "scheduler.h"
 #include "signal_frame.h"
+#include "syscalls.h"
 #include "user.h"
 
 #define BIT(signal) (1UL << ((signal) - 1))
@@ -95,6 +96,13 @@ static int send_locked(int pid, int tid, const siginfo_t *info) {
         return 0;
     }
     return t ? send_to_thread(t, info) : send_to_process(p, info);
+}
+
+void signal_current_thread(int signal) {
+    siginfo_t info = {.si_signo = signal, .si_code = SI_USER};
+
+    info.si_pid = current_process()->pid;
+    signal_send(info.si_pid, thread_id(current_thread()), &info);
 }
 
 int signal_send(int pid, int tid, const siginfo_t *info) {
@@ -214,9 +222,13 @@ static bool may_die_here(const struct registers *r, i64 call) {
 
 void signals_deliver(struct registers *r, i64 call) {
     struct thread *t = this_thread();
+    bool final = call >= 0 && (i64)r->rax == -EINTR_FINAL;
+    i64 again = final ? -1 : call;
 
     if (!t->process || t->process == &kernel_process || t->kernel_depth > 0)
         return;
+    if (final)
+        r->rax = -EINTR;
     if (t->killed && may_die_here(r, call)) {
         interrupts_on();
         t->kernel_depth = 1;
@@ -226,10 +238,10 @@ void signals_deliver(struct registers *r, i64 call) {
     bool handled = false;
     t->kernel_depth++;
     while (!handled && waiting_for(t) && next_signal(t, &info))
-        handled = run_handler(r, &info, call);
+        handled = run_handler(r, &info, again);
     t->kernel_depth--;
     if (!handled)
-        restart_call(r, call); // another thread took it, or it is ignored: nothing has happened
+        restart_call(r, again); // another thread took it, or it is ignored: nothing has happened
     if (!handled && t->restore_mask) {
         t->blocked = t->saved_mask;
         t->restore_mask = false;

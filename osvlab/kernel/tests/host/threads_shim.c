@@ -194,6 +194,9 @@ int signal_send(int pid, int tid, const siginfo_t *info) {
     shim_signal = info->si_signo;
     return 0;
 }
+void signal_current_thread(int signal) {
+    shim_signal = signal;
+}
 long sys_kill(int pid, int signal) {
     (void)pid;
     shim_signal = signal;
