@@ -186,6 +186,16 @@ int descriptor_install(struct file *file, unsigned open_flags, int lowest) {
     return status;
 }
 
+bool descriptor_free(struct files *files) {
+    u64 flags = spin_lock(&files->lock);
+    int i = files->first_free;
+    while (i < files->count && files->slots[i] != NULL)
+        i++;
+    bool found = i < files->soft;
+    spin_unlock(&files->lock, flags);
+    return found;
+}
+
 // Puts a file (or nothing) into a slot; gives what was there.
 static int exchange(struct files *files, int descriptor, struct file *file, bool close_on_exec,
                     struct file **old) {

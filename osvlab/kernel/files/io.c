@@ -208,7 +208,9 @@ static long transfer_vector(int descriptor, const struct iovec *user, int count,
             status = -EINVAL;
         total += vector[i].iov_len;
     }
-    if (status == 0)
+    if (status == 0 && offset == NO_OFFSET && file->operations->vector != NULL)
+        status = file->operations->vector(file, vector, (size_t)count, write);
+    else if (status == 0)
         status = file_vector(file, vector, count, total, offset, write);
     if (vector != small)
         kfree(vector);

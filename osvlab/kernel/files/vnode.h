@@ -7,7 +7,7 @@
 //
 // Order of locks, first to last; a lock is never taken by somebody who holds a later one:
 //   1. file.lock             the position of an open file
-//   2. epoll_lock, a pipe's, the terminal's
+//   2. epoll_lock, a pipe's, the terminal's; the network's, inside which only 3 is taken
 //   3. names (names_lock())  the tree: who is in which directory, what is mounted where
 //   4. the areas of the address space (taken by a page fault, so by every user_* function)
 //   5. vnode.lock            size and contents
@@ -37,6 +37,7 @@
 #include "user.h"
 
 struct block_device;
+struct iovec;
 struct poll_table;
 struct mount;
 struct file;
@@ -83,6 +84,8 @@ struct file_operations {
     void (*close)(struct file *file);
     long (*read)(struct file *file, void *buffer, size_t size, u64 *position);        // -EINVAL
     long (*write)(struct file *file, const void *buffer, size_t size, u64 *position); // -EINVAL
+    // All pieces at once, for files whose reads and writes are messages. NULL: one after the other.
+    long (*vector)(struct file *file, const struct iovec *pieces, size_t count, bool write);
     unsigned (*poll)(struct file *file, struct poll_table *table);    // always ready
     long (*ioctl)(struct file *file, unsigned command, u64 argument); // -ENOTTY
 };
@@ -223,6 +226,7 @@ int kernel_open(const char *path, unsigned flags, u32 mode, struct file **out);
 #define DESCRIPTORS_HARD 16384
 
 int descriptor_install(struct file *file, unsigned flags, int lowest); // takes the reference over
+bool descriptor_free(struct files *files);                             // is there one to be had?
 struct files *files_current(void);
 struct vnode *files_directory(struct files *files); // referenced current directory
 void files_set_directory(struct files *files, struct vnode *directory);

@@ -13,10 +13,3 @@ ABSENT void tcp_error(const struct ipv4_header *sent, const u8 *transport, int e
 ABSENT void tcp_address_gone(ipv4_address address) {
     (void)address;
 }
-ABSENT void udp_receive(struct packet *packet) {
-    icmp_send_error(packet, ICMP_UNREACHABLE, ICMP_PORT);
-    packet_free(packet);
-}
-ABSENT void udp_error(const struct ipv4_header *sent, const u8 *transport, int error) {
-    (void)sent, (void)transport, (void)error;
-}

@@ -23,10 +23,11 @@ struct message {
     const struct iovec *pieces;
     size_t count;
     size_t size, done; // bytes in all pieces; moved
-    int flags; // MSG_PEEK, MSG_OOB, MSG_TRUNC, MSG_MORE...; on return from receive: msg_flags
+    int flags;         // MSG_PEEK, MSG_OOB, MSG_TRUNC, MSG_MORE...
+    int flags_out;     // of a receive: MSG_TRUNC, MSG_CTRUNC...
     struct sockaddr_storage address;
     socklen_t address_size;  // 0: none given, or none to tell
-    struct control *control; // AF_UNIX: descriptors that travel; or NULL
+    struct control *control; // what travels beside the data (control.h), or NULL
 };
 // From and to the application's memory. 0, or -EFAULT; `done` moves along.
 int message_read(struct message *message, void *to, size_t size);
@@ -51,19 +52,24 @@ struct protocol {
     long (*receive)(struct socket *, struct message *message); // 0: end of the stream
     int (*shutdown)(struct socket *, int how);
     int (*name)(struct socket *, bool peer, struct sockaddr_storage *out, socklen_t *size);
-    unsigned (*poll)(struct socket *); // POLLIN, POLLOUT, POLLHUP... as it is now
+    unsigned (*poll)(struct socket *); // POLLIN, POLLOUT, POLLHUP... as it is now; the socket layer
+                                       // adds POLLERR for socket->error
     int (*set_option)(struct socket *, int level, int name, const void *value, socklen_t size);
     int (*get_option)(struct socket *, int level, int name, void *value, socklen_t *size);
     long (*ioctl)(struct socket *, unsigned command, u64 argument); // FIONREAD, SIOCOUTQ
 };
-extern const struct protocol tcp_protocol, udp_protocol, unix_protocol;
+extern const struct protocol tcp_protocol, udp_protocol;
+extern const struct protocol unix_stream_protocol, unix_datagram_protocol, unix_packet_protocol;
 
 struct socket {
     const struct protocol *protocol;
     void *connection; // the protocol's own
     int error;        // positive errno for SO_ERROR, cleared when told
     bool reuse_address, reuse_port, keep_alive, broadcast;
-    bool connecting; // connect has begun and was not yet told the end
+    bool connecting;                    // connect has begun and was not yet told the end
+    bool no_room;                       // a send had to stop: socket_writable is news
+    volatile unsigned ready;            // what poll answers; private to socket.c, as is:
+    volatile u32 read_news, write_news; // how often the sources have notified
     struct linger linger;
     u64 receive_timeout, send_timeout;     // nanoseconds, NEVER: none
     u32 receive_low;                       // SO_RCVLOWAT
@@ -73,9 +79,10 @@ struct socket {
 
 // A protocol makes the sockets that it hands out by accept with this; NULL: no memory.
 struct socket *socket_new(const struct protocol *protocol);
-void socket_free(struct socket *socket); // does not call close
+void socket_free(struct socket *socket); // does not call close; after it, for a socket with a file
 
-// Something has changed: data, end, error, a connection to accept; room, connected, error.
+// Something has changed (called after the change): data, end, error, a connection to accept;
+// room, connected, error.
 void socket_readable(struct socket *socket);
 void socket_writable(struct socket *socket);
 // Both, with an error for the next call to report. socket may be NULL (nobody has it open).

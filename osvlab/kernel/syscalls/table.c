@@ -9,6 +9,7 @@
 
 #include "syscalls.h"
 #include "syscalls_files.h"
+#include "syscalls_network.h"
 
 #ifndef SYS_fchmodat2 // newer than some libc headers
 #define SYS_fchmodat2 452
@@ -55,6 +56,21 @@ system_call *const system_calls[SYSTEM_CALLS] = {
     [SYS_setitimer] = CALL(sys_setitimer),
     [SYS_getpid] = CALL(sys_getpid),
     [SYS_sendfile] = CALL(sys_sendfile),
+    [SYS_socket] = CALL(sys_socket),
+    [SYS_connect] = CALL(sys_connect),
+    [SYS_accept] = CALL(sys_accept),
+    [SYS_sendto] = CALL(sys_sendto),
+    [SYS_recvfrom] = CALL(sys_recvfrom),
+    [SYS_sendmsg] = CALL(sys_sendmsg),
+    [SYS_recvmsg] = CALL(sys_recvmsg),
+    [SYS_shutdown] = CALL(sys_shutdown),
+    [SYS_bind] = CALL(sys_bind),
+    [SYS_listen] = CALL(sys_listen),
+    [SYS_getsockname] = CALL(sys_getsockname),
+    [SYS_getpeername] = CALL(sys_getpeername),
+    [SYS_socketpair] = CALL(sys_socketpair),
+    [SYS_setsockopt] = CALL(sys_setsockopt),
+    [SYS_getsockopt] = CALL(sys_getsockopt),
     [SYS_clone] = CALL(sys_clone),
     [SYS_exit] = CALL(sys_exit),
     [SYS_wait4] = CALL(sys_wait4),
@@ -199,6 +215,7 @@ system_call *const system_calls[SYSTEM_CALLS] = {
     [SYS_timerfd_create] = CALL(sys_timerfd_create),
     [SYS_eventfd] = CALL(sys_eventfd),
     [SYS_fallocate] = CALL(sys_fallocate),
+    [SYS_accept4] = CALL(sys_accept4),
     [SYS_timerfd_settime] = CALL(sys_timerfd_settime),
     [SYS_timerfd_gettime] = CALL(sys_timerfd_gettime),
     [SYS_eventfd2] = CALL(sys_eventfd2),
@@ -207,8 +224,10 @@ system_call *const system_calls[SYSTEM_CALLS] = {
     [SYS_pipe2] = CALL(sys_pipe2),
     [SYS_preadv] = CALL(sys_preadv),
     [SYS_pwritev] = CALL(sys_pwritev),
+    [SYS_recvmmsg] = CALL(sys_recvmmsg),
     [SYS_prlimit64] = CALL(sys_prlimit64),
     [SYS_syncfs] = CALL(sys_syncfs),
+    [SYS_sendmmsg] = CALL(sys_sendmmsg),
     [SYS_getcpu] = CALL(sys_getcpu),
     [SYS_renameat2] = CALL(sys_renameat2),
     [SYS_getrandom] = CALL(sys_getrandom),
