@@ -1,0 +1,146 @@
+// The rings of bytes of TCP connections: offsets are sequence numbers, memory comes when needed.
+//
+// Invariant: a ring's pages hold at most TCP_RING_MOST bytes that follow each other, one page less
+// than it has places for, so that its first and its last byte are never in the same page. All
+// rings together have at most a share of the memory. A few pages that have been given back wait in
+// a pool, since a page from the page allocator is cleared first; the pool goes when the last
+// connection does.
+
+#include "tcp.h"
+
+#define MEMORY_SHARE 4 // rings may have a quarter
+#define POOL_MOST 64U
+
+static void *pool; // free pages, linked through their first word
+static size_t pool_count, ring_pages, pages_most;
+
+static u32 place_of(u32 at) {
+    return at / PAGE_SIZE % TCP_RING_PAGES;
+}
+
+static u8 *page_take(void) {
+    if (!pages_most) {
+        struct memory_statistics memory;
+        memory_statistics(&memory);
+        pages_most = MAX(memory.total / MEMORY_SHARE / PAGE_SIZE, 1UL);
+    }
+    if (ring_pages >= pages_most)
+        return NULL;
+    void *page = pool;
+    if (page) {
+        pool = *(void **)page;
+        pool_count--;
+    } else {
+        page = pages_allocate(1);
+    }
+    ring_pages += page != NULL;
+    return page;
+}
+
+static void page_give(void *page) {
+    ring_pages--;
+    if (pool_count >= POOL_MOST) {
+        pages_free(page, 1);
+        return;
+    }
+    *(void **)page = pool;
+    pool = page;
+    pool_count++;
+}
+
+bool tcp_rings_are_tight(void) {
+    return pages_most && ring_pages > pages_most / 2;
+}
+
+size_t tcp_rings_pages(void) {
+    return ring_pages;
+}
+
+size_t tcp_rings_reclaim(void) {
+    size_t bytes = pool_count * PAGE_SIZE;
+
+    while (pool) {
+        void *page = pool;
+        pool = *(void **)page;
+        pages_free(page, 1);
+    }
+    pool_count = 0;
+    return bytes;
+}
+
+u32 tcp_ring_reserve(struct tcp_ring *ring, u32 at, u32 size) {
+    u32 done = 0;
+
+    if (!ring->pages)
+        ring->pages = kzalloc(TCP_RING_PAGES * sizeof(*ring->pages));
+    if (!ring->pages)
+        return 0;
+    while (done < size) {
+        u8 **page = &ring->pages[place_of(at + done)];
+        if (!*page)
+            *page = page_take();
+        if (!*page)
+            break;
+        done += (u32)PAGE_SIZE - (at + done) % PAGE_SIZE;
+    }
+    return MIN(done, size);
+}
+
+u8 *tcp_ring_piece(const struct tcp_ring *ring, u32 at, u32 *size) {
+    u32 offset = at % PAGE_SIZE;
+
+    *size = MIN(*size, (u32)PAGE_SIZE - offset);
+    return ring->pages[place_of(at)] + offset;
+}
+
+void tcp_ring_put(struct tcp_ring *ring, u32 at, const u8 *data, u32 size) {
+    while (size > 0) {
+        u32 piece = size;
+        u8 *to = tcp_ring_piece(ring, at, &piece);
+        memcpy(to, data, piece);
+        data += piece;
+        at += piece;
+        size -= piece;
+    }
+}
+
+// Copies out, and adds up the checksum if `sum`.
+u64 tcp_ring_take(const struct tcp_ring *ring, u32 at, u8 *to, u32 size, bool sum) {
+    u64 total = 0;
+
+    for (u32 done = 0; done < size;) {
+        u32 piece = size - done;
+        const u8 *from = tcp_ring_piece(ring, at + done, &piece);
+        if (sum) {
+            u64 part = checksum_copy(0, to + done, from, piece);
+            part = (part & UINT32_MAX) + (part >> 32);
+            total += done % 2 ? checksum_swap(part) : part;
+        } else {
+            memcpy(to + done, from, piece);
+        }
+        done += piece;
+    }
+    return total;
+}
+
+void tcp_ring_release(struct tcp_ring *ring, u32 from, u32 to) {
+    if (!ring->pages)
+        return;
+    for (u32 at = ALIGN_DOWN(from, (u32)PAGE_SIZE); at != ALIGN_DOWN(to, (u32)PAGE_SIZE);
+         at += PAGE_SIZE) {
+        u8 **page = &ring->pages[place_of(at)];
+        if (*page)
+            page_give(*page);
+        *page = NULL;
+    }
+}
+
+void tcp_ring_clear(struct tcp_ring *ring) {
+    if (!ring->pages)
+        return;
+    for (u32 i = 0; i < TCP_RING_PAGES; i++)
+        if (ring->pages[i])
+            page_give(ring->pages[i]);
+    kfree(ring->pages);
+    ring->pages = NULL;
+}
