@@ -38,6 +38,7 @@
 #define TCP_TIMESTAMP_SIZE 12U
 #define TCP_MSS_DEFAULT 536U
 #define TCP_MSS_LEAST 48U
+#define TCP_MSS_MOST 16000U // so that a packet needs no more than four pages in one piece
 #define TCP_FLAGS (TH_FIN | TH_SYN | TH_RST | TH_PUSH | TH_ACK | TH_URG)
 
 struct tcp_header {
@@ -221,6 +222,7 @@ extern u32 tcp_connection_count, tcp_orphan_count, tcp_time_wait_count;
 struct tcp_connection *tcp_new(void);
 void tcp_prepare(struct tcp_connection *c); // all but what options set, as before a connection
 int tcp_find_path(struct tcp_connection *c);
+u32 tcp_mss_here(const struct tcp_connection *c);
 void tcp_set_mss(struct tcp_connection *c);
 void tcp_take_syn(struct tcp_connection *c, const struct tcp_segment *segment);
 void tcp_established(struct tcp_connection *c);

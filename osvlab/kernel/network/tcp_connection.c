@@ -6,6 +6,8 @@
 
 #include "tcp.h"
 
+#include "layers.h"
+
 #define MSL (30 * SECOND) // as on Linux; RFC 9293 has two minutes
 #define TIME_WAIT_MOST 1024U
 #define ORPHANS_MOST 1024U
@@ -64,13 +66,18 @@ int tcp_find_path(struct tcp_connection *c) {
     return 0;
 }
 
-void tcp_set_mss(struct tcp_connection *c) {
-    u32 headers = TCP_HEADER + sizeof(struct ipv4_header);
-    u32 mss = MIN((u32)c->mss_peer, MIN(c->interface->mtu, (u32)UINT16_MAX) - headers);
+// The largest segment that our side of the path takes.
+u32 tcp_mss_here(const struct tcp_connection *c) {
+    u32 headers = TCP_HEADER + IPV4_HEADER, mtu = MAX(c->interface->mtu, headers + TCP_MSS_LEAST);
+    u32 mss = MIN(mtu - headers, TCP_MSS_MOST);
 
-    if (c->mss_user)
-        mss = MIN(mss, c->mss_user);
-    c->mss = (u16)(MAX(mss, TCP_MSS_LEAST) - (c->timestamps ? TCP_TIMESTAMP_SIZE : 0));
+    return c->mss_user ? MIN(mss, c->mss_user) : mss;
+}
+
+void tcp_set_mss(struct tcp_connection *c) {
+    u32 mss = MAX(MIN((u32)c->mss_peer, tcp_mss_here(c)), TCP_MSS_LEAST);
+
+    c->mss = (u16)(mss - (c->timestamps ? TCP_TIMESTAMP_SIZE : 0));
 }
 
 // What the peer's SYN says.

@@ -6,7 +6,7 @@
 
 #include "tcp.h"
 
-#include <netinet/in.h>
+#include "layers.h"
 
 #define ACK_DELAY (40 * MILLISECOND)
 #define CHALLENGES_A_SECOND 10
@@ -301,10 +301,6 @@ static bool begins_anew(const struct tcp_connection *c, const struct tcp_segment
     return tcp_before(c->rcv.nxt, s->sequence);
 }
 
-static bool is_for_many(ipv4_address address) {
-    return (address & swap32(0xf0000000)) == swap32(0xe0000000) || address == UINT32_MAX;
-}
-
 static void deliver(const struct packet *packet, struct tcp_segment *s) {
     const struct tcp_header *header = (const void *)packet->data;
     struct tcp_connection *c =
@@ -323,7 +319,7 @@ static void deliver(const struct packet *packet, struct tcp_segment *s) {
         tcp_done(c, 0);
         tcp_settle(c);
     }
-    if (is_for_many(packet->destination) || is_for_many(packet->source))
+    if (packet->broadcast)
         return;
     if (listening)
         tcp_listen_segment(listening, packet, s, c ? &above : NULL);
@@ -342,7 +338,7 @@ void tcp_receive(struct packet *packet) {
 // --- ICMP's errors (RFC 1122, section 4.2.3.9; checked by RFC 5927) ---
 
 static void path_is_narrow(struct tcp_connection *c, u32 mtu) {
-    u32 headers = TCP_HEADER + sizeof(struct ipv4_header);
+    u32 headers = TCP_HEADER + IPV4_HEADER;
 
     if (mtu < MTU_LEAST || mtu - headers >= c->mss_peer)
         return;

@@ -6,6 +6,8 @@
 
 #include "tcp.h"
 
+#include "layers.h"
+
 #define TIMESTAMP_ALONE swap32(0x0101080a) // NOP NOP kind 8 length 10, as everybody sends it
 
 static u32 load32(const u8 *at) {
@@ -112,11 +114,8 @@ static u8 *put_timestamp(const struct tcp_connection *c, u8 *at) {
 
 // In a SYN of ours everything is offered, in the answer to one what the peer has offered, too.
 static u8 *put_syn_options(const struct tcp_connection *c, bool answer, u8 *at) {
-    u32 mtu = MIN(c->interface->mtu, (u32)UINT16_MAX);
-    u32 mss = mtu - MIN(mtu, TCP_HEADER + (u32)sizeof(struct ipv4_header));
+    u32 mss = tcp_mss_here(c);
 
-    if (c->mss_user)
-        mss = MIN(mss, c->mss_user);
     at = store32(at, TCPOPT_MAXSEG << 24 | TCPOLEN_MAXSEG << 16 | mss);
     if (!answer || c->rcv.scale)
         at = store32(at, TCPOPT_NOP << 24 | TCPOPT_WINDOW << 16 | TCPOLEN_WINDOW << 8 |
@@ -182,7 +181,6 @@ static void put_header(struct packet *packet, const struct tcp_header *fields, c
     u64 pseudo = checksum_pseudo_header(from, to, IP_TCP, packet->length);
     if (packet->checksum_partial) {
         header->checksum = (u16)~checksum_finish(pseudo);
-        packet->checksum_start = 0;
         packet->checksum_offset = offsetof(struct tcp_header, checksum);
         return;
     }

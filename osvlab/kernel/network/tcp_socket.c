@@ -9,9 +9,10 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 
+#include "layers.h"
+
 #define SEND_LIMIT (1U << 16) // to begin with; it grows with the congestion window
 #define LIMIT_LEAST (1U << 12)
-#define BROADCAST UINT32_MAX
 
 static struct tcp_connection *connection_of(const struct socket *socket) {
     return socket->connection;
@@ -97,7 +98,7 @@ static int bind_socket(struct socket *socket, const struct sockaddr *address, so
     if (c->state != TCP_CLOSE || c->bound)
         return -EINVAL;
     ipv4_address at = in.sin_addr.s_addr;
-    if (at && (at & swap32(0xff000000)) != swap32(0x7f000000) && !interface_of_address(at))
+    if (at && !ipv4_is_loopback(at) && !interface_of_address(at))
         return -EADDRNOTAVAIL;
     return tcp_port_take(c, at, in.sin_port);
 }
@@ -125,7 +126,7 @@ static int begin(struct tcp_connection *c, const struct sockaddr_in *to) {
     }
     c->remote = to->sin_addr.s_addr ? to->sin_addr.s_addr : swap32(0x7f000001);
     c->remote_port = to->sin_port;
-    if (c->remote == BROADCAST || (c->remote & swap32(0xf0000000)) == swap32(0xe0000000))
+    if (c->remote == UINT32_MAX || ipv4_is_multicast(c->remote))
         return -ENETUNREACH;
     int status = tcp_find_path(c);
     if (status < 0)
