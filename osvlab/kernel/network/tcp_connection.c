@@ -143,6 +143,11 @@ void tcp_detach(struct tcp_connection *c) {
         tcp_wait_for_fin(c);
 }
 
+static void no_orphan(struct tcp_connection *c) {
+    tcp_orphan_count -= c->orphan;
+    c->orphan = false;
+}
+
 static void forget_sent(struct tcp_connection *c) {
     tcp_ring_clear(&c->snd.ring);
     tcp_ranges_clear(&c->snd.sacked);
@@ -152,6 +157,7 @@ static void forget_sent(struct tcp_connection *c) {
 // again and old segments do not meet a new connection. Too many of them: the oldest is over.
 void tcp_time_wait(struct tcp_connection *c) {
     if (c->state != TCP_TIME_WAIT) {
+        no_orphan(c);
         c->state = TCP_TIME_WAIT;
         tcp_time_wait_count++;
         list_append(&time_wait, &c->link);
@@ -168,8 +174,7 @@ void tcp_time_wait(struct tcp_connection *c) {
 }
 
 static void leave_counts(struct tcp_connection *c) {
-    tcp_orphan_count -= c->orphan;
-    c->orphan = false;
+    no_orphan(c);
     if (c->state != TCP_TIME_WAIT)
         return;
     tcp_time_wait_count--;
