@@ -26,10 +26,13 @@ static void take_window(struct tcp_connection *c, const struct tcp_segment *s) {
     if (tcp_before(s->sequence, c->snd.wl1) ||
         (s->sequence == c->snd.wl1 && tcp_before(s->acknowledgement, c->snd.wl2)))
         return; // older than what we know
-    if (window == 0)
+    if (window == 0) {
         c->retries = 0; // closed, but alive
-    else if (c->snd.wnd == 0)
+    } else if (c->snd.wnd == 0) {
         c->backoff = 0;
+        if (c->deadlines[TIMER_RETRANSMIT] != NEVER)
+            tcp_retransmit_later(c);
+    }
     c->snd.wnd = window;
     c->snd.wnd_most = MAX(c->snd.wnd_most, window);
     c->snd.wl1 = s->sequence;

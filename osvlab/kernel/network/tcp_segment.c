@@ -129,20 +129,26 @@ static u8 *put_syn_options(const struct tcp_connection *c, bool answer, u8 *at) 
     return c->sack ? store32(at, sack << 16 | TCPOPT_NOP << 8 | TCPOPT_NOP) : at;
 }
 
-// The range that the last segment fell into comes first, then those before it: what one lost
-// acknowledgement has said is said again by the next (RFC 2018, section 4).
-static u8 *put_sacks(const struct tcp_connection *c, u8 *at, u32 room) {
-    const struct tcp_range *said[ARRAY_SIZE(c->rcv.recent)];
-    u32 count = 0, most = MIN((u32)ARRAY_SIZE(said), room < 4 ? 0 : (room - 4) / 8);
+static u32 add_unless_said(const struct tcp_range **said, u32 count,
+                           const struct tcp_range *range) {
+    for (u32 i = 0; i < count; i++)
+        if (said[i] == range)
+            return count;
+    said[count] = range;
+    return count + (range != NULL);
+}
 
-    for (u32 i = 0; i < ARRAY_SIZE(c->rcv.recent) && count < most; i++) {
-        const struct tcp_range *range = tcp_ranges_find(c->rcv.early, c->rcv.recent[i]);
-        bool again = !range;
-        for (u32 j = 0; j < count; j++)
-            again |= said[j] == range;
-        if (!again)
-            said[count++] = range;
-    }
+// The range that the last segment fell into comes first, then those before it, then any: what one
+// lost acknowledgement has said is said again by the next (RFC 2018, section 4).
+static u8 *put_sacks(const struct tcp_connection *c, u8 *at, u32 room) {
+    const struct tcp_ranges *early = c->rcv.early;
+    const struct tcp_range *said[5];
+    u32 count = 0, most = MIN(4U, room < 4 ? 0 : (room - 4) / 8);
+
+    for (u32 i = 0; i < ARRAY_SIZE(c->rcv.recent) && count < most; i++)
+        count = add_unless_said(said, count, tcp_ranges_find(early, c->rcv.recent[i]));
+    for (u32 i = early->count; i > 0 && count < most; i--)
+        count = add_unless_said(said, count, &early->at[i - 1]);
     if (count == 0)
         return at;
     at = store32(at, TCPOPT_NOP << 24 | TCPOPT_NOP << 16 | TCPOPT_SACK << 8 | (2 + 8 * count));
