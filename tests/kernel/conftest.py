@@ -1,19 +1,37 @@
-"""The runtime, built once for the tests of a session."""
+"""What is compiled once for the tests of a session."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.kernel import httpserver
 from tests.kernel.runtime import Runtime, build_runtime
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """Return a folder that all workers of a session use."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    return build_runtime((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runtime-build")
+    return build_runtime(shared_folder(tmp_path_factory, "runtime-build"))
+
+
+@pytest.fixture(scope="session")
+def rest_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The REST server as a Linux program under the sanitizers, built once."""
+    folder = shared_folder(tmp_path_factory, "httpserver-build")
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return httpserver.build(folder)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "options.h"
+#include "texts.h"
 
 enum ending {
     FOREGROUND, // `;` or the end: run it and wait
