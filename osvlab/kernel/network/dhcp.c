@@ -275,6 +275,18 @@ int dhcp_start(struct interface *interface) {
     return 0;
 }
 
+static void renew(struct interface *interface, void *unused) {
+    (void)unused;
+    if (interface->dhcp)
+        dhcp_start(interface);
+}
+
+void dhcp_renew_all(void) {
+    network_lock();
+    interfaces_each(renew, NULL);
+    network_unlock();
+}
+
 void dhcp_stop(struct interface *interface) {
     struct dhcp *d = interface->dhcp;
 

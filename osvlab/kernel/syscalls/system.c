@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "memory.h"
+#include "network/interface.h"
 #include "report.h"
 #include "runtime.h"
 #include "scheduler.h"
@@ -37,6 +38,7 @@ long sys_sethostname(const char *name, size_t length) {
     if (user_read(new, name, length) < 0)
         return -EFAULT;
     memcpy(hostname, new, sizeof(new));
+    dhcp_renew_all(); // a server that keeps names learns the new one
     return 0;
 }
 
