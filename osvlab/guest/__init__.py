@@ -2,14 +2,20 @@
 
 Everything here takes an address, not a virtual machine, so that it also serves a guest
 that somebody else started. Both kernels are served by the same calls.
+
+The names below are loaded when they are first used.
 """
 
 from __future__ import annotations
 
-from osvlab.guest.address import Address, GuestError, GuestTimeoutError, GuestUnreachableError
-from osvlab.guest.cloud_config import CloudConfig, CloudConfigError
-from osvlab.guest.rest import Rest, RestError, RestNotFoundError
-from osvlab.guest.upload import Upload, UploadError, upload
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from osvlab.guest.address import Address, GuestError, GuestTimeoutError, GuestUnreachableError
+    from osvlab.guest.cloud_config import CloudConfig, CloudConfigError
+    from osvlab.guest.cpiod import Upload, UploadError, upload
+    from osvlab.guest.rest import Rest, RestError, RestNotFoundError
 
 __all__ = [
     "Address",
@@ -25,3 +31,31 @@ __all__ = [
     "UploadError",
     "upload",
 ]
+
+_HOME = {
+    "Address": "address",
+    "CloudConfig": "cloud_config",
+    "CloudConfigError": "cloud_config",
+    "GuestError": "address",
+    "GuestTimeoutError": "address",
+    "GuestUnreachableError": "address",
+    "Rest": "rest",
+    "RestError": "rest",
+    "RestNotFoundError": "rest",
+    "Upload": "cpiod",
+    "UploadError": "cpiod",
+    "upload": "cpiod",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load one public name, once (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from osvlab.errors import OsvlabError
+from osvlab.guest.address import Address
 from osvlab.kernels import Kernel
 from osvlab.paths import open_bytes
 from osvlab.vm.accelerator import acceleration
@@ -26,6 +27,7 @@ from osvlab.vm.session import Session
 from osvlab.vm.timeline import BootTimeline
 
 if TYPE_CHECKING:
+    from osvlab.guest.rest import Rest
     from osvlab.image.image import Image
 
 __all__ = ["VM", "StillRunningError", "run", "running", "stop_all"]
@@ -79,6 +81,7 @@ class VM:
     ) -> None:
         self.machine = machine
         self.image = image
+        self._rest: Rest | None = None
         folder = folder or Folder(room=machine.memory)
         try:
             self._lay_out(machine, folder)
@@ -147,15 +150,13 @@ class VM:
         forwards = (forward for card in self._session.forwards for forward in card)
         return {each.guest: each.host for each in forwards if each.host and each.protocol is Protocol.TCP}
 
-    def url(self, port: int | None = None, path: str = "/", scheme: str = "http") -> str:
-        """Return the URL at which the host reaches a TCP port of the guest.
+    def address(self, port: int | None = None) -> Address:
+        """Return where the host reaches a TCP port of the guest.
 
         Parameters
         ----------
         port
             The guest's port; None for the only one that is forwarded.
-        path, scheme
-            What stands behind and before the address.
 
         Raises
         ------
@@ -177,7 +178,31 @@ class VM:
                 f"{wanted} of the guest is wanted; forwarded: {known}",
                 hint=f"Forward it: osvlab.run(..., ports={{{port or 8000}: None}}).",
             )
-        return f"{scheme}://{forwards[port].reached_at}/{path.removeprefix('/')}"
+        return Address.parse(forwards[port].reached_at)
+
+    def url(self, port: int | None = None, path: str = "/", scheme: str = "http") -> str:
+        """Return the URL at which the host reaches a TCP port of the guest. See `address`."""
+        return f"{scheme}://{self.address(port)}/{path.removeprefix('/')}"
+
+    @property
+    def rest(self) -> Rest:
+        """The guest's REST API, on its port 8000; see `osvlab.guest.Rest`.
+
+        Raises
+        ------
+        NetworkError
+            The port is not forwarded: ``osvlab.run(..., ports={8000: None})``.
+        """
+        if self._rest is None:
+            from osvlab.guest.rest import Rest
+
+            self._rest = Rest(self, ended=self._ending)
+        return self._rest
+
+    def _ending(self) -> str | None:
+        """Say in a line how the run ended; None while it runs."""
+        outcome = self.outcome
+        return None if outcome is None else str(outcome).partition("\n")[0]
 
     @property
     def folder(self) -> Path:
@@ -269,8 +294,7 @@ class VM:
         self.stop()
 
     def __repr__(self) -> str:
-        outcome = self.outcome
-        state = f"runs as process {self.pid}" if outcome is None else str(outcome).partition("\n")[0]
+        state = self._ending() or f"runs as process {self.pid}"
         urls = "".join(f", {self.url(port)} is its port {port}" for port in self.ports if self.running)
         return f"<VM {self.machine}, {self.accelerator}: {state}{urls}>"
 
