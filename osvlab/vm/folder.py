@@ -25,7 +25,7 @@ from typing import ClassVar
 from osvlab.errors import OsvlabError
 from osvlab.paths import format_size, runtime_dir
 
-__all__ = ["Folder", "sweep"]
+__all__ = ["Folder", "folders", "sweep"]
 
 SLACK = 16 << 20
 """Bytes that must stay free beside the guest's memory."""
@@ -164,6 +164,12 @@ def _free(root: Path) -> int:
             status = memory.stat()
             promised += max(0, status.st_size - status.st_blocks * 512)
     return max(0, found.f_bavail * found.f_frsize - promised)
+
+
+def folders() -> Iterator[Path]:
+    """Yield the folders of all VMs of this user, also of those that were killed."""
+    for root in dict.fromkeys(_roots()):
+        yield from root.glob("vm-*")
 
 
 def sweep() -> list[Path]:

@@ -21,10 +21,12 @@ from typing import ClassVar
 from osvlab.errors import OsvlabError
 from osvlab.events import Event, publish
 from osvlab.kernels import Kernel
+from osvlab.paths import PathNotFoundError
 from osvlab.vm.console import OVER, Console, ConsoleEndedError
+from osvlab.vm.discover import record
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Machine
-from osvlab.vm.network import forwarded, refusal
+from osvlab.vm.network import Protocol, forwarded, refusal
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
 from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu, why_ended
@@ -161,6 +163,7 @@ class Session:
                 hint="See what this host can do: osvlab doctor.",
             )
         await self._learn_ports()
+        self._leave_word()
         publish(VmStarted(self.pid, self.machine))
 
     async def _learn_ports(self) -> None:
@@ -173,6 +176,13 @@ class Session:
             self.forwards = tuple(
                 forwarded(text, f"net{number}", card) for number, card in enumerate(self.forwards)
             )
+
+    def _leave_word(self) -> None:
+        """Tell other programs of this user that the guest runs, and how it is reached."""
+        tcp = (each for card in self.forwards for each in card if each.protocol is Protocol.TCP)
+        ports = {each.guest: each.reached_at for each in tcp if each.host}
+        with contextlib.suppress(PathNotFoundError):  # a guest that has ended has no folder any more
+            record(self.folder.path, self.pid, str(self.machine), ports)
 
     async def _until_ready(self) -> None:
         """Wait until the machine runs, or QEMU has ended."""

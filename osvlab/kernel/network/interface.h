@@ -46,7 +46,7 @@ void interface_set_address(struct interface *interface, ipv4_address address, ip
 
 // Asks DHCP for an address, again if there was one (a changed host name is told that way).
 int dhcp_start(struct interface *interface);
-void dhcp_renew_all(void); // the host name has changed; takes the network lock
+void dhcp_renew_all(void);                   // the host name has changed; takes the network lock
 void dhcp_stop(struct interface *interface); // the address stays, but nobody looks after it
 bool dhcp_is_asking(const struct interface *interface); // there is no address yet
 

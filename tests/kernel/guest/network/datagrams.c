@@ -52,7 +52,8 @@ static void test_exchange(void) {
     CHECK(receive(server, text, 64) == 0);
     struct pollfd poll_fd = {server, POLLIN, 0};
     CHECK(poll(&poll_fd, 1, 5000) == 1 && ioctl(server, FIONREAD, &left) == 0 && left == 10);
-    CHECK(recv(server, text, 4, MSG_PEEK) == 4 && recv(server, text, 4, MSG_PEEK | MSG_TRUNC) == 10);
+    CHECK(recv(server, text, 4, MSG_PEEK) == 4 &&
+          recv(server, text, 4, MSG_PEEK | MSG_TRUNC) == 10);
     struct iovec pieces[2] = {{text, 3}, {text + 10, 4}};
     struct msghdr header = {.msg_iov = pieces, .msg_iovlen = 2};
     CHECK(recvmsg(server, &header, 0) == 7 && header.msg_flags == MSG_TRUNC);

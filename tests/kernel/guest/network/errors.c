@@ -21,16 +21,16 @@
 #define BAD ((void *)8)
 
 // Expressions are printed as they are written, which says what is tried.
-#define TRY(expression)                                                                      \
-    do {                                                                                     \
-        errno = 0;                                                                           \
-        long result_ = (long)(expression);                                                   \
+#define TRY(expression)                                                                        \
+    do {                                                                                       \
+        errno = 0;                                                                             \
+        long result_ = (long)(expression);                                                     \
         printf("%s = %ld %s\n", #expression, result_, result_ < 0 ? strerrorname(errno) : ""); \
     } while (0)
-#define MAKE(variable, expression)                                    \
-    do {                                                              \
-        variable = (expression);                                      \
-        if (variable < 0)                                             \
+#define MAKE(variable, expression)                                \
+    do {                                                          \
+        variable = (expression);                                  \
+        if (variable < 0)                                         \
             printf("%s: %s\n", #expression, strerrorname(errno)); \
     } while (0)
 
@@ -40,15 +40,15 @@ static const char *strerrorname(int number) {
         const char *name;
     } names[] = {
 #define NAME(e) {e, #e}
-        NAME(EAFNOSUPPORT), NAME(EPROTONOSUPPORT), NAME(ESOCKTNOSUPPORT), NAME(EINVAL),
-        NAME(EBADF),        NAME(ENOTSOCK),        NAME(EFAULT),          NAME(EADDRINUSE),
-        NAME(EADDRNOTAVAIL), NAME(EOPNOTSUPP),     NAME(ECONNREFUSED),    NAME(EISCONN),
-        NAME(ENOTCONN),     NAME(EDESTADDRREQ),    NAME(EMSGSIZE),        NAME(EPIPE),
-        NAME(EAGAIN),       NAME(EPROTOTYPE),      NAME(ENOENT),          NAME(ENOTDIR),
-        NAME(EACCES),       NAME(EPERM),           NAME(ENOPROTOOPT),     NAME(EDOM),
-        NAME(ENODEV),       NAME(ENOTTY),          NAME(ESPIPE),          NAME(ENETUNREACH),
-        NAME(ECONNRESET),   NAME(EALREADY),        NAME(EINPROGRESS),     NAME(ENOBUFS),
-        NAME(EIO),          NAME(ENXIO),           NAME(ENAMETOOLONG),    NAME(ENOMEM),
+        NAME(EAFNOSUPPORT),  NAME(EPROTONOSUPPORT), NAME(ESOCKTNOSUPPORT), NAME(EINVAL),
+        NAME(EBADF),         NAME(ENOTSOCK),        NAME(EFAULT),          NAME(EADDRINUSE),
+        NAME(EADDRNOTAVAIL), NAME(EOPNOTSUPP),      NAME(ECONNREFUSED),    NAME(EISCONN),
+        NAME(ENOTCONN),      NAME(EDESTADDRREQ),    NAME(EMSGSIZE),        NAME(EPIPE),
+        NAME(EAGAIN),        NAME(EPROTOTYPE),      NAME(ENOENT),          NAME(ENOTDIR),
+        NAME(EACCES),        NAME(EPERM),           NAME(ENOPROTOOPT),     NAME(EDOM),
+        NAME(ENODEV),        NAME(ENOTTY),          NAME(ESPIPE),          NAME(ENETUNREACH),
+        NAME(ECONNRESET),    NAME(EALREADY),        NAME(EINPROGRESS),     NAME(ENOBUFS),
+        NAME(EIO),           NAME(ENXIO),           NAME(ENAMETOOLONG),    NAME(ENOMEM),
     };
     static char text[16];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -101,7 +101,8 @@ static void test_not_a_socket(void) {
 }
 
 static void test_unix(int type) {
-    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "/tmp/osvlab-errors"}, other = name;
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "/tmp/osvlab-errors"},
+                       other = name;
     struct sockaddr_un missing = {.sun_family = AF_UNIX, .sun_path = "/osvlab-none/x"};
     struct sockaddr_un plain = {.sun_family = AF_UNIX, .sun_path = "/tmp/osvlab-plain"};
     struct sockaddr_un below = {.sun_family = AF_UNIX, .sun_path = "/tmp/osvlab-plain/x"};
