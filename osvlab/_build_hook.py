@@ -39,7 +39,8 @@ class KernelBuildHook(BuildHookInterface[Any]):
         if made.returncode != 0:
             self._leave_for_later(f"make failed:\n{made.stdout}{made.stderr}")
             return
-        for product in PRODUCTS:
+        modules = Path(self.root, KERNEL, "modules").glob("*/module.toml")
+        for product in (*PRODUCTS, *sorted(f"modules/{path.parent.name}.so" for path in modules)):
             relative = KERNEL / "build" / product
             build_data["force_include"][str(Path(self.root, relative))] = relative.as_posix()
 

@@ -24,7 +24,7 @@ from osvlab.errors import OsvlabError
 from osvlab.events import step
 from osvlab.paths import cache_dir, one_at_a_time
 
-__all__ = ["KernelBuildError", "boot_sector", "built_kernel"]
+__all__ = ["KernelBuildError", "boot_sector", "built_kernel", "built_module"]
 
 SOURCES = Path(__file__).parent / "kernel"
 STRIPPED, BOOT_SECTOR = "lab-kernel-stripped.elf", "boot.bin"
@@ -53,18 +53,33 @@ def boot_sector() -> Path:
     return _built() / BOOT_SECTOR
 
 
+def built_module(name: str) -> Path:
+    """Return the file of a module of the lab kernel, compiling it first if need be."""
+    return _built() / "modules" / f"{name}.so"
+
+
+def products() -> tuple[str, ...]:
+    """Return what a build makes and the package uses, as paths in the build's folder."""
+    modules = sorted(path.parent.name for path in (SOURCES / "modules").glob("*/module.toml"))
+    return (STRIPPED, BOOT_SECTOR, *(f"modules/{name}.so" for name in modules))
+
+
 def _built() -> Path:
     place = SOURCES / "build"
     if _is_checkout():
         if not _current(place):
             _make(place)
         return place
-    if all((place / name).is_file() for name in (STRIPPED, BOOT_SECTOR)):
+    if _complete(place):
         return place
     place = cache_dir("kernel") / _fingerprint()
-    if not all((place / name).is_file() for name in (STRIPPED, BOOT_SECTOR)):
+    if not _complete(place):
         _make(place)
     return place
+
+
+def _complete(place: Path) -> bool:
+    return all((place / name).is_file() for name in products())
 
 
 def _is_checkout() -> bool:
@@ -72,9 +87,9 @@ def _is_checkout() -> bool:
 
 
 def _current(place: Path) -> bool:
-    """Whether both products are there and no source is newer; what `make` would find, in a millisecond."""
+    """Whether all products are there and no source is newer; what `make` would find, in a millisecond."""
     try:
-        built = min((place / name).stat().st_mtime_ns for name in (STRIPPED, BOOT_SECTOR))
+        built = min((place / name).stat().st_mtime_ns for name in products())
     except FileNotFoundError:
         return False
     return all(os.stat(path).st_mtime_ns <= built for path in _sources())
@@ -133,14 +148,14 @@ def _run_make(place: Path) -> None:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-    if made.returncode != 0 or not (place / STRIPPED).is_file():
+    if made.returncode != 0 or not _complete(place):
         raise KernelBuildError(
             f"the lab kernel does not compile (make ended with status {made.returncode}):\n"
             + "\n".join((made.stdout + made.stderr).splitlines()[-20:]),
             hint=f"See all of it: {shlex.join(command)}",
         )
     # Make leaves a product alone that came out the same; touching it says that it was looked at.
-    for name in (STRIPPED, BOOT_SECTOR):
+    for name in products():
         os.utime(place / name)
 
 

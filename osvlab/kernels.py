@@ -49,6 +49,7 @@ class Capability(StrEnum):
     CRASH_REPORT = "reports a crash with registers and a backtrace, and powers off"
     BOOTS_MICROVM_WITHOUT_KVM = "boots on QEMU's microvm without KVM"
     ENDS_INPUT_AT_CONTROL_D = "takes Ctrl-D on its console for the end of the input"
+    RUNS_MODULES = "runs the lab kernel's modules"
     TELLS_STATUS_WHEN_VERBOSE = "prints the exit status on the console with verbose=True"
 
 
@@ -59,6 +60,7 @@ _LAB = frozenset(
         Capability.CRASH_REPORT,
         Capability.BOOTS_MICROVM_WITHOUT_KVM,
         Capability.ENDS_INPUT_AT_CONTROL_D,
+        Capability.RUNS_MODULES,
     }
 )
 _OSV = frozenset({Capability.TELLS_STATUS_WHEN_VERBOSE})

@@ -11,7 +11,7 @@ import pytest
 from osvlab import kernel_build
 from osvlab.errors import OsvlabError
 from osvlab.events import Event, StepFinished, listening
-from osvlab.kernel_build import KernelBuildError, boot_sector, built_kernel
+from osvlab.kernel_build import KernelBuildError, boot_sector, built_kernel, built_module
 
 # A kernel that compiles in no time: what is tested is when it is compiled, and where.
 MAKEFILE = """
@@ -79,6 +79,15 @@ def test_a_checkout_is_compiled_in_place_and_again_when_a_source_is_newer(checko
     (checkout / "main.c").write_text("second")
     later(checkout / "main.c")
     assert built_kernel().read_text() == "second"
+
+
+def test_a_module_that_is_missing_is_compiled(checkout: Path) -> None:
+    built_kernel()
+    (checkout / "modules" / "extra").mkdir(parents=True)
+    (checkout / "modules" / "extra" / "module.toml").touch()
+    rule = "all: $(O)/modules/extra.so\n$(O)/modules/extra.so: main.c\n\tmkdir -p $(@D) && cp $< $@\n"
+    (checkout / "Makefile").write_text(MAKEFILE + rule)
+    assert built_module("extra").read_text() == "first"
 
 
 def test_compiler_errors_are_shown(checkout: Path) -> None:

@@ -32,6 +32,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--fs", default="rofs", help="filesystem (default rofs)")
     parser.add_argument("--kernel", metavar="FILE", help="an OSv or lab kernel; the lab kernel if absent")
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="include a part of the guest, such as httpserver (repeatable)",
+    )
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument(
         "--json", action="store_true", help="the image as JSON on stdout; steps as JSON on stderr"
@@ -50,6 +57,7 @@ def do(options: argparse.Namespace) -> int:
             command=guest_command(options.words),
             fs=options.fs,
             kernel=options.kernel,
+            modules=options.module,
             output=options.output or f"{name or 'image'}.img",
         )
     print(json.dumps(describe(image)) if options.json else image)

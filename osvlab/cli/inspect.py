@@ -33,9 +33,12 @@ def do(options: argparse.Namespace) -> int:
 
     image = Image.open(options.image)
     if options.json:
-        print(json.dumps(describe(image) | {"files": _files(image)}, indent=2))
+        told = describe(image) | {"modules": image.modules, "files": _files(image)}
+        print(json.dumps(told, indent=2))
         return 0
     print(image)
+    if image.modules:
+        print(f"  modules  {', '.join(image.modules)}")
     # A damaged filesystem is an error, but what could be said of the disk has been said.
     print(image.files.tree(*([10**9] if options.all else [])))
     return 0

@@ -60,6 +60,13 @@ def add(commands: Commands) -> None:
         help="let the guest open connections, to the internet and this host",
     )
     parser.add_argument("--capture", metavar="FILE", help="write all frames of the network to a pcap file")
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="include a part of the guest, such as httpserver (repeatable; only with DIR)",
+    )
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
@@ -80,6 +87,7 @@ def do(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             machine=options.machine,
             env=_environment(options.env),
+            modules=options.module,
             verbose=options.verbose,
             ports=_ports(options.port),
             network=options.network or None,

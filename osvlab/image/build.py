@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +19,9 @@ from osvlab.filesystems.rofs import plan_rofs, write_rofs
 from osvlab.filesystems.tree import Directory, HostFile
 from osvlab.image import preflight
 from osvlab.image.image import Image
+from osvlab.image.modules import ModuleError, chosen_modules
 from osvlab.image.recipe import Filesystem, Recipe
-from osvlab.kernels import DiskStart, Kernel
+from osvlab.kernels import Capability, DiskStart, Kernel
 from osvlab.paths import cache_dir, format_size, no_space, replacing
 
 __all__ = ["DiskFullError", "build", "build_recipe"]
@@ -37,6 +38,7 @@ def build(
     kernel: Kernel | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
+    modules: Iterable[str] = (),
     check: bool = True,
 ) -> Image:
     """Make a bootable image of a directory.
@@ -57,7 +59,9 @@ def build(
         A kernel or its file; the lab kernel when not given.
     output
         The image to write; a file in the cache when not given, the same one for
-        the same directory, command, filesystem and kernel.
+        the same directory, command, filesystem, kernel and modules.
+    modules
+        Parts of the guest to include, such as ``httpserver``; what they need comes along.
     check
         Whether programs are compared with the kernel first.
 
@@ -72,6 +76,8 @@ def build(
         The directory or the kernel is not there.
     RecipeError
         The directory is empty, holds what an image cannot, or has no program.
+    ModuleError
+        There is no such module, or not for this kernel.
     PreflightError
         A program is none, or lacks libraries or symbols. All are listed.
     ChangedFileError
@@ -79,10 +85,18 @@ def build(
     DiskFullError
         There is no room. Nothing is left behind.
     """
+    chosen = chosen_modules(modules)
     with step("read the directory"):
         recipe = Recipe.from_directory(directory, command, fs)
     if not isinstance(kernel, Kernel):
         kernel = Kernel.lab() if kernel is None else Kernel.open(kernel)
+    if chosen:
+        if not kernel.can(Capability.RUNS_MODULES):
+            raise ModuleError(
+                f"{kernel.path.name} runs no modules of the lab kernel: {', '.join(m.name for m in chosen)}",
+                hint="Build OSv's own modules into its image, or use the lab kernel.",
+            )
+        recipe = recipe.with_modules(chosen)
     if output is None:
         output = _place_in_cache(Path(directory), recipe, kernel)
     elif _real(output).is_relative_to(_real(directory)):
@@ -112,7 +126,12 @@ def _real(path: str | os.PathLike[str]) -> Path:
 
 def _place_in_cache(directory: Path, recipe: Recipe, kernel: Kernel) -> Path:
     place = _real(directory)
-    told = "\0".join([os.fspath(place), recipe.command, recipe.filesystem, os.fspath(kernel.path)])
+    told = "\0".join(
+        [
+            *(os.fspath(place), recipe.command, recipe.filesystem, os.fspath(kernel.path)),
+            *(module.name for module in recipe.modules),
+        ]
+    )
     name = place.name or "root"
     return cache_dir("images") / f"{name}-{hashlib.sha256(os.fsencode(told)).hexdigest()[:12]}.img"
 

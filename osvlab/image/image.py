@@ -18,6 +18,7 @@ from osvlab.filesystems.rofs import RofsReader
 from osvlab.filesystems.rofs.format import MAGIC
 from osvlab.image.command import join_command_line, parse_command, split_command_line
 from osvlab.image.files import GuestPath
+from osvlab.image.modules import available_modules
 from osvlab.image.show import as_html, as_text
 from osvlab.kernels import Kernel
 
@@ -170,6 +171,19 @@ class Image:
             The filesystem's own description of itself cannot be right.
         """
         return GuestPath(self._reader)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the lab kernel's modules in it.
+
+        Raises
+        ------
+        DamagedError
+            The filesystem cannot be read.
+        """
+        files = self.files
+        known = available_modules().values()
+        return tuple(module.name for module in known if (files / module.program).exists())
 
     # --- the command -------------------------------------------------------------------------------------
 

@@ -104,8 +104,8 @@ def check(recipe: Recipe, kernel: Supplier) -> None:
 def preflight(recipe: Recipe, kernel: Supplier) -> list[Problem]:
     """Return what the programs of a recipe's command lack, and what in it are no programs.
 
-    Looks at every program the command starts and at all libraries they need, as
-    the kernel will look for them. What a program opens with `dlopen` cannot be
+    Looks at every program that the command or a module starts and at all libraries
+    they need, as the kernel will look for them. What a program opens with `dlopen` cannot be
     known. Weak symbols may be missing.
 
     Raises
@@ -115,7 +115,8 @@ def preflight(recipe: Recipe, kernel: Supplier) -> list[Problem]:
     """
     problems: list[Problem] = []
     seen: set[bytes] = set()
-    for words in parse_command(recipe.command):
+    commands = [line for module in recipe.modules for line in module.init.values()]
+    for words in (words for line in [*commands, recipe.command] for words in parse_command(line)):
         if "$" in words[0] or words[0] == "runscript":
             continue  # known only when the guest runs
         found = _locate(recipe.tree, words[0], kernel.program_folders)

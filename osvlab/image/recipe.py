@@ -7,7 +7,8 @@ in one error, before anything is compiled or written.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from osvlab.filesystems.tree import (
     TreeError,
 )
 from osvlab.image.command import parse_command, quote
+from osvlab.image.modules import Module, add_modules
 
 __all__ = ["Filesystem", "Recipe", "RecipeError"]
 
@@ -69,6 +71,8 @@ class Recipe:
         What the guest runs, in OSv's grammar.
     filesystem
         How the tree is stored.
+    modules
+        Parts of the guest that were added to the tree.
 
     Examples
     --------
@@ -81,6 +85,7 @@ class Recipe:
     tree: Directory
     command: str
     filesystem: Filesystem = Filesystem.ROFS
+    modules: tuple[Module, ...] = ()
 
     @classmethod
     def from_directory(
@@ -155,7 +160,18 @@ class Recipe:
                 b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
             }
             tree.children[b"etc"] = Directory({**defaults, **etc.children})
-        return Recipe(tree, self.command, self.filesystem)
+        return replace(self, tree=tree)
+
+    def with_modules(self, modules: Iterable[Module]) -> Recipe:
+        """Add modules; files that the tree already has stay as they are.
+
+        Raises
+        ------
+        TreeError
+            A file stands where a module needs a directory.
+        """
+        modules = tuple(modules)
+        return replace(self, tree=add_modules(self.tree, modules), modules=self.modules + modules)
 
 
 def _filesystem(name: str) -> Filesystem:

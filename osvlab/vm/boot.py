@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,7 @@ def plan(
     cpus: int,
     machine: MachineKind | str | None,
     env: Mapping[str, str] | None,
+    modules: Iterable[str],
     verbose: bool,
     networks: tuple[Network, ...] = (),
 ) -> Plan:
@@ -51,7 +52,7 @@ def plan(
     size = parse_size(memory)
     folder = Folder(room=size + _room_for(source))
     try:
-        image = _image(source, command, kernel, folder)
+        image = _image(source, command, kernel, modules, folder)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
         _check_memory(kernel, size)
         kind, accelerator = _board(kernel, machine)
@@ -92,20 +93,26 @@ def _room_for(source: Image | str | os.PathLike[str]) -> int:
 
 
 def _image(
-    source: Image | str | os.PathLike[str], command: str | None, kernel: Kernel | None, folder: Folder
+    source: Image | str | os.PathLike[str],
+    command: str | None,
+    kernel: Kernel | None,
+    modules: Iterable[str],
+    folder: Folder,
 ) -> Image:
     from osvlab.image.build import build
     from osvlab.image.image import Image
 
     if isinstance(source, Image):
+        _refuse_modules(source.path, modules)
         return source
     path = Path(source)
     if not os.fspath(source):  # pathlib takes it for the current directory
         raise PathNotFoundError("no such image or directory: ''", hint="Name one; '.' is where you are.")
     if path.is_dir():
-        return build(path, command, kernel=kernel, output=folder.path / "image")
+        return build(path, command, kernel=kernel, modules=modules, output=folder.path / "image")
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
+    _refuse_modules(path, modules)
     return Image.open(path)
 
 
@@ -116,6 +123,15 @@ def _check_memory(kernel: Kernel, size: int) -> None:
             f"{format_size(size)} of memory do not hold the kernel {kernel.path.name}, "
             f"which is loaded up to {format_size(kernel.loaded_end)}",
             hint="Give it more, as in memory='64M'.",
+        )
+
+
+def _refuse_modules(image: Path, modules: Iterable[str]) -> None:
+    names = [modules] if isinstance(modules, str) else list(modules)
+    if names:
+        raise MachineError(
+            f"{image} is an image already, and modules ({', '.join(names)}) go in when it is built",
+            hint="Build it with them: osvlab.build(directory, modules=...).",
         )
 
 

@@ -315,6 +315,7 @@ def run(
     timeout: float | None = None,
     machine: MachineKind | str | None = None,
     env: Mapping[str, str] | None = None,
+    modules: Iterable[str] = (),
     verbose: bool = False,
     ports: Mapping[int, int | None] | Iterable[int] | None = None,
     network: bool | Network | None = None,
@@ -342,6 +343,9 @@ def run(
         ``microvm``, ``pc`` or ``q35``; None takes the fastest that the kernel boots on.
     env
         Environment variables for the application.
+    modules
+        Parts of the guest to include, such as ``httpserver``, in the image that is made of
+        a directory.
     verbose
         Whether the kernel tells on the console what it does.
     ports
@@ -378,6 +382,7 @@ def run(
         cpus=cpus,
         machine=machine,
         env=env,
+        modules=modules,
         verbose=verbose,
         networks=() if card is None else (card,),
     )
