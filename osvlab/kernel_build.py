@@ -30,7 +30,10 @@ SOURCES = Path(__file__).parent / "kernel"
 STRIPPED, BOOT_SECTOR = "lab-kernel-stripped.elf", "boot.bin"
 SUFFIXES = (".c", ".h", ".S", ".ld", ".list", ".py", ".txt")
 TOOLS = {"make": "make", "gcc": "gcc", "ld": "binutils", "objcopy": "binutils"}
-MUSL = Path("/usr/lib/x86_64-linux-musl/libc.a")
+LIBRARIES = {
+    Path("/usr/lib/x86_64-linux-musl/libc.a"): "musl-dev",
+    Path("/usr/include/yaml.h"): "libyaml-dev",
+}
 
 
 class KernelBuildError(OsvlabError, RuntimeError):
@@ -115,8 +118,7 @@ def _fingerprint() -> str:
 
 def _make(place: Path) -> None:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
-    if not MUSL.is_file():
-        missing.append("musl-dev")
+    missing += [package for path, package in LIBRARIES.items() if not path.is_file()]
     if missing:
         raise KernelBuildError(
             f"the lab kernel must be compiled, and this host lacks {', '.join(missing)}",

@@ -107,7 +107,7 @@ def test_a_missing_tool(checkout: Path, tool: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_missing_musl(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(kernel_build, "MUSL", tmp_path / "libc.a")
+    monkeypatch.setattr(kernel_build, "LIBRARIES", {tmp_path / "libc.a": "musl-dev"})
     with pytest.raises(KernelBuildError, match="musl-dev"):
         built_kernel()
 

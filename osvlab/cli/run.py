@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.command import guest_command
@@ -67,6 +68,7 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="include a part of the guest, such as httpserver (repeatable; only with DIR)",
     )
+    parser.add_argument("--cloud-init", metavar="FILE", help="configure the guest as this YAML file says")
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
@@ -92,6 +94,7 @@ def do(options: argparse.Namespace) -> int:
             ports=_ports(options.port),
             network=options.network or None,
             capture=options.capture,
+            cloud_init=None if options.cloud_init is None else Path(options.cloud_init),
         )
         with vm:
             for port in vm.ports:

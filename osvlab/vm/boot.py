@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from osvlab.vm.machine import Accelerator, Disk, DiskAccess, Machine, MachineErr
 from osvlab.vm.network import Network
 
 if TYPE_CHECKING:
+    from osvlab.guest.cloud_config import CloudConfig
     from osvlab.image.image import Image
 
 __all__ = ["Plan", "plan"]
@@ -45,6 +46,7 @@ def plan(
     modules: Iterable[str],
     verbose: bool,
     networks: tuple[Network, ...] = (),
+    cloud_init: CloudConfig | None = None,
 ) -> Plan:
     """Decide what shall run; a directory is made an image of first. See `osvlab.vm.vm.run`."""
     if kernel is not None and not isinstance(kernel, Kernel):
@@ -52,6 +54,8 @@ def plan(
     size = parse_size(memory)
     folder = Folder(room=size + _room_for(source))
     try:
+        if cloud_init is not None and isinstance(source, str | os.PathLike) and os.path.isdir(source):
+            modules = [*modules, CLOUD_INIT]
         image = _image(source, command, kernel, modules, folder)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
         _check_memory(kernel, size)
@@ -65,7 +69,7 @@ def plan(
             kind=kind,
             memory=size,
             cpus=cpus,
-            disks=(Disk(disk, _access(image)),),
+            disks=(Disk(disk, _access(image)), *_seed(cloud_init, image, kernel, folder)),
             kernel=kernel.path if kernel.boot is Boot.PVH else None,
             command_line=text if kernel.boot is Boot.PVH else "",
             accelerator=accelerator,
@@ -100,6 +104,7 @@ def _image(
     folder: Folder,
 ) -> Image:
     from osvlab.image.build import build
+    from osvlab.image.command import split_command_line
     from osvlab.image.image import Image
 
     if isinstance(source, Image):
@@ -109,7 +114,9 @@ def _image(
     if not os.fspath(source):  # pathlib takes it for the current directory
         raise PathNotFoundError("no such image or directory: ''", hint="Name one; '.' is where you are.")
     if path.is_dir():
-        return build(path, command, kernel=kernel, modules=modules, output=folder.path / "image")
+        # Options of the kernel in front of the command are for this run, not for the image.
+        program = None if command is None else split_command_line(command)[1] or None
+        return build(path, program, kernel=kernel, modules=modules, output=folder.path / "image")
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
     _refuse_modules(path, modules)
@@ -153,6 +160,27 @@ def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKin
     return kind, accelerator
 
 
+CLOUD_INIT = "cloud-init"
+LAB_CLOUD_INIT = ("run", "files", "hostname", "httpserver", "monitor-agent", "include")
+CLOUD_INIT_PROGRAM = "/usr/mgmt/cloud-init.so"
+
+
+def _seed(config: CloudConfig | None, image: Image, kernel: Kernel, folder: Folder) -> Iterator[Disk]:
+    """Yield the disk from which cloud-init configures the guest, if it is to be configured."""
+    if config is None:
+        return
+    if image.filesystem in ("rofs", "ramfs") and not (image.files / CLOUD_INIT_PROGRAM).exists():
+        raise MachineError(
+            f"{image.path.name} has no cloud-init, so nothing would read the configuration",
+            hint="Build it with osvlab.build(..., modules=['cloud-init']).",
+        )
+    if kernel.can(Capability.RUNS_MODULES):
+        config.require(LAB_CLOUD_INIT, "the lab kernel's cloud-init")
+    seed = folder.path / "seed.iso"
+    config.write_iso(seed)
+    yield Disk(seed)
+
+
 def _told(image: Image, command: str | None) -> str:
     """Return the image's own command line, or its options with another command."""
     from osvlab.image.command import join_command_line, split_command_line
@@ -160,8 +188,9 @@ def _told(image: Image, command: str | None) -> str:
     line = image.command_line
     if command is None:
         return line
-    options = "" if command.lstrip().startswith("-") else split_command_line(line)[0]
-    return join_command_line(options, command)
+    given, program = split_command_line(command)
+    options, own = split_command_line(line)
+    return join_command_line(given or options, program or own)
 
 
 def _access(image: Image) -> DiskAccess:

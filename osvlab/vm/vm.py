@@ -27,6 +27,7 @@ from osvlab.vm.session import Session
 from osvlab.vm.timeline import BootTimeline
 
 if TYPE_CHECKING:
+    from osvlab.guest.cloud_config import CloudConfig
     from osvlab.guest.rest import Rest
     from osvlab.image.image import Image
 
@@ -320,6 +321,7 @@ def run(
     ports: Mapping[int, int | None] | Iterable[int] | None = None,
     network: bool | Network | None = None,
     capture: str | os.PathLike[str] | None = None,
+    cloud_init: CloudConfig | str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> VM:
     """Boot an image, or a directory, and return as soon as QEMU runs.
 
@@ -357,6 +359,9 @@ def run(
         A `Network` says it all.
     capture
         A file to write all frames to, in the pcap format.
+    cloud_init
+        What the guest shall do before the application: a `CloudConfig`, the path of one, its
+        text, or its document. An image that is made of a directory gets the module for it.
 
     Raises
     ------
@@ -385,8 +390,15 @@ def run(
         modules=modules,
         verbose=verbose,
         networks=() if card is None else (card,),
+        cloud_init=None if cloud_init is None else _configuration(cloud_init),
     )
     return VM(ready.machine, timeout=timeout, image=ready.image, folder=ready.folder, kernel=ready.kernel)
+
+
+def _configuration(source: CloudConfig | str | os.PathLike[str] | Mapping[str, Any]) -> CloudConfig:
+    from osvlab.guest.cloud_config import config_of
+
+    return config_of(source)
 
 
 def check_readable(kernel: Path) -> None:
