@@ -69,7 +69,10 @@ def _out(rest: Rest, path: str, target: Path) -> None:
         # A guest's word for a name is not trusted with the host's files.
         part = posixpath.relpath(below, path)
         if part.startswith("..") or "\0" in part:
-            raise OsvlabError(f"the guest names a file outside of {path}: {below!r}")
+            raise OsvlabError(
+                f"the guest names a file outside of {path}: {below!r}",
+                hint="Do not trust this guest; copy single files instead.",
+            )
         if kind is FileKind.DIRECTORY:
             (target / part).mkdir(parents=True, exist_ok=True)
         else:
@@ -83,7 +86,10 @@ def _walk(rest: Rest, path: str) -> Iterator[tuple[str, str]]:
     yield path, FileKind.DIRECTORY
     for entry in rest.files.list(path):
         if not entry.name or "/" in entry.name:
-            raise OsvlabError(f"the guest lists a name that cannot be one: {entry.name!r}")
+            raise OsvlabError(
+                f"the guest lists a name that cannot be one: {entry.name!r}",
+                hint="Do not trust this guest; copy single files instead.",
+            )
         below = posixpath.join(path, entry.name)
         if entry.kind is FileKind.DIRECTORY:
             yield from _walk(rest, below)

@@ -45,7 +45,7 @@ def do(options: argparse.Namespace) -> int:
     for pair in options.data:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise OsvlabError(f"--data {pair}: not NAME=VALUE")
+            raise OsvlabError(f"--data {pair}: not NAME=VALUE", hint="Write it like --data name=web.")
         params[name] = value
     if not options.path.startswith("/"):
         raise OsvlabError(f"not a path of the REST API: {options.path}", hint=f"Write /{options.path}.")

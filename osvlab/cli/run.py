@@ -147,7 +147,10 @@ def _ports(words: list[str]) -> dict[int, int | None]:
         if not guest.isdecimal() or not (host.isdecimal() or not host) or word.startswith(":"):
             raise OsvlabError(f"--port {word}: not [HOST:]GUEST", hint="Write it like --port 8080:80.")
         if int(guest) in ports:
-            raise OsvlabError(f"--port {word}: port {guest} of the guest is forwarded already")
+            raise OsvlabError(
+                f"--port {word}: port {guest} of the guest is forwarded already",
+                hint="Name each port of the guest once.",
+            )
         ports[int(guest)] = int(host) if host else None
     return ports
 

@@ -103,7 +103,8 @@ def _write_record(output: Output, number: int, path: bytes, node: Node) -> None:
     length = _length(node)
     if length > LARGEST:
         raise TreeError(
-            f"{show(path)} has {length} bytes, more than the 4 GiB that a cpio archive can hold of one file"
+            f"{show(path)} has {length} bytes, more than the 4 GiB that a cpio archive can hold of one file",
+            hint="Put it into the image instead.",
         )
     _write_header(output, number, path, _mode(node), length)
     match node:

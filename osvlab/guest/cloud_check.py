@@ -48,12 +48,23 @@ def parse(text: str, source: str) -> Node | None:
             mark = error.context_mark  # where it begins tells more than that it never ends
         what = " ".join(part for part in (error.context, error.problem) if part)
         if mark is None:
-            raise CloudConfigError(f"{source} is no YAML: {what}") from error
-        raise CloudConfigError(_shown(source, text, mark.line, mark.column, f"no YAML: {what}")) from error
+            raise CloudConfigError(
+                f"{source} is no YAML: {what}",
+                hint="Indent with blanks, and quote texts that hold ': ' or begin with a sign.",
+            ) from error
+        raise CloudConfigError(
+            _shown(source, text, mark.line, mark.column, f"no YAML: {what}"),
+            hint="Indent with blanks, and quote texts that hold ': ' or begin with a sign.",
+        ) from error
     except yaml.YAMLError as error:
-        raise CloudConfigError(f"{source} is no YAML: {error}") from error
+        raise CloudConfigError(
+            f"{source} is no YAML: {error}",
+            hint="Indent with blanks, and quote texts that hold ': ' or begin with a sign.",
+        ) from error
     except RecursionError as error:
-        raise CloudConfigError(f"{source} is nested too deeply") from error
+        raise CloudConfigError(
+            f"{source} is nested too deeply", hint="A configuration needs a depth of four."
+        ) from error
 
 
 def check(node: Node | None, text: str, source: str) -> dict[str, Any]:

@@ -84,11 +84,15 @@ class CloudConfig:
             with open(path, "rb") as file:
                 data = file.read(LARGEST + 1)
         except OSError as error:
-            raise CloudConfigError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
+            raise CloudConfigError(
+                f"cannot read {os.fspath(path)}: {error.strerror}", hint="Check path and permissions."
+            ) from error
         try:
             return cls(data.decode(), os.fspath(path))
         except UnicodeDecodeError as error:
-            raise CloudConfigError(f"{os.fspath(path)} is no UTF-8: {error}") from error
+            raise CloudConfigError(
+                f"{os.fspath(path)} is no UTF-8: {error}", hint="Save it as UTF-8."
+            ) from error
 
     @classmethod
     def make(

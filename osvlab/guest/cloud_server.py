@@ -39,7 +39,10 @@ def serving(host: str, texts: Mapping[str, bytes]) -> Iterator[Address]:
     try:
         server = ThreadingHTTPServer((host, 0), Handler)
     except OSError as error:
-        raise GuestError(f"cannot listen on {host}: {error.strerror}") from error
+        raise GuestError(
+            f"cannot listen on {host}: {error.strerror}",
+            hint="Give an address of this host; 127.0.0.1 is always there.",
+        ) from error
     thread = threading.Thread(target=server.serve_forever, name="osvlab-cloud-config", daemon=True)
     thread.start()
     try:

@@ -114,7 +114,10 @@ def _connect(address: Address, deadline: Deadline) -> socket.socket:
     try:
         return socket.create_connection((address.host, address.port), deadline.left("upload daemon"))
     except TimeoutError as error:
-        raise GuestTimeoutError(f"{address} did not take the connection in time") from error
+        raise GuestTimeoutError(
+            f"{address} did not take the connection in time",
+            hint="Is the host overloaded? Give it longer with timeout=.",
+        ) from error
     except OSError as error:
         raise GuestUnreachableError(
             f"no upload daemon at {address}: {error.strerror}",
@@ -148,7 +151,10 @@ def _send(
             sent.size = write_cpio(tree, cast(BinaryIO, stream), progress=progress, entry=begin)
         connection.shutdown(socket.SHUT_WR)
     except TimeoutError as error:
-        raise GuestTimeoutError(f"{address} stopped to take data at {show(sent.entry)}") from error
+        raise GuestTimeoutError(
+            f"{address} stopped to take data at {show(sent.entry)}",
+            hint="Is its disk or its memory full? Its console tells; or give it longer with timeout=.",
+        ) from error
     except OSError as error:
         if isinstance(error, OsvlabError):
             raise
@@ -166,11 +172,20 @@ def _answer(connection: socket.socket, address: Address, deadline: Deadline) -> 
     try:
         said = _read_line(connection)
     except TimeoutError as error:
-        raise GuestTimeoutError(f"{address} took the upload, and does not say that it is done") from error
+        raise GuestTimeoutError(
+            f"{address} took the upload, and does not say that it is done",
+            hint="Its console tells more; or give it longer with timeout=.",
+        ) from error
     except OSError as error:
-        raise UploadError(f"{address} broke the connection off: {error.strerror}") from error
+        raise UploadError(
+            f"{address} broke the connection off: {error.strerror}",
+            hint="Has the guest ended? Its console tells.",
+        ) from error
     if said.startswith("error"):
-        raise UploadError(f"the guest at {address} refused the upload: {said.partition(': ')[2] or said}")
+        raise UploadError(
+            f"the guest at {address} refused the upload: {said.partition(': ')[2] or said}",
+            hint="Its console tells more.",
+        )
     return said == "ok"
 
 

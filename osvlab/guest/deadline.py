@@ -45,5 +45,8 @@ class Deadline:
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            raise GuestTimeoutError(f"no {what} within {self.seconds:g} s")
+            raise GuestTimeoutError(
+                f"no {what} within {self.seconds:g} s",
+                hint="Give it longer with timeout=, or look at the guest's console.",
+            )
         return left

@@ -102,7 +102,10 @@ class HttpClient:
                 f"nothing answers at {self.address}: {error}",
                 hint="Is the server in the image (modules=['httpserver']), and has it started?",
             )
-        return GuestError(f"{self.address} answered {method} {path} with what is no HTTP: {error}")
+        return GuestError(
+            f"{self.address} answered {method} {path} with what is no HTTP: {error}",
+            hint="Is it the port of the guest's REST API?",
+        )
 
 
 class Response:

@@ -112,7 +112,8 @@ class RestClient:
             return loads(body)
         except ValueError as error:
             raise GuestError(
-                f"{self.address} answered {method} {path} with what is no JSON: {body[:80]!r}"
+                f"{self.address} answered {method} {path} with what is no JSON: {body[:80]!r}",
+                hint="Is it the port of the guest's REST API?",
             ) from error
 
     def raw(

@@ -74,7 +74,10 @@ class FileApi:
                 size += file.write(piece)
             announced = answer.headers.get("content-length")
             if announced is not None and int(announced) != size:
-                raise OsvlabError(f"{path} came incomplete: {size} of {announced} bytes")
+                raise OsvlabError(
+                    f"{path} came incomplete: {size} of {announced} bytes",
+                    hint="Try it again; has the guest ended meanwhile?",
+                )
         return size
 
     def put(
@@ -185,7 +188,9 @@ def _place(path: str) -> str:
 
 def _range(offset: int, length: int | None) -> dict[str, str]:
     if offset < 0 or (length is not None and length < 0):
-        raise OsvlabError(f"not a range of bytes: offset {offset}, length {length}")
+        raise OsvlabError(
+            f"not a range of bytes: offset {offset}, length {length}", hint="Both count from 0."
+        )
     if offset == 0 and length is None:
         return {}
     end = "" if length is None else str(offset + max(length, 1) - 1)

@@ -189,7 +189,10 @@ class EnvironmentApi(_Family, MutableMapping[str, str]):
 
     def _place(self, name: str) -> str:
         if not name or "=" in name:
-            raise OsvlabError(f"not a name for an environment variable: {name!r}")
+            raise OsvlabError(
+                f"not a name for an environment variable: {name!r}",
+                hint="A name is not empty and holds no '='.",
+            )
         return f"/env/{quoted(name)}"
 
 

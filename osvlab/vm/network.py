@@ -75,7 +75,10 @@ class Forward:
             object.__setattr__(self, "address", str(IPv4Address(self.address)))
             object.__setattr__(self, "protocol", Protocol(self.protocol))
         except AddressValueError as error:
-            raise NetworkError(f"not an IPv4 address to listen on: {self.address}") from error
+            raise NetworkError(
+                f"not an IPv4 address to listen on: {self.address}",
+                hint="Give an address of this host, such as 127.0.0.1.",
+            ) from error
         except ValueError as error:
             raise NetworkError(f"no such protocol: {self.protocol}", hint="There are: tcp, udp.") from error
 
@@ -141,7 +144,9 @@ class Network:
             taken = [(forward.protocol, getattr(forward, name)) for forward in self.forwards]
             twice = [port for port in taken if port[1] is not None and taken.count(port) > 1]
             if twice:
-                raise NetworkError(f"port {twice[0][1]} of the {name} is forwarded twice")
+                raise NetworkError(
+                    f"port {twice[0][1]} of the {name} is forwarded twice", hint="Name each port once."
+                )
 
     @classmethod
     def of(
