@@ -7,6 +7,7 @@
 #include "arch.h"
 
 #include "clock.h"
+#include "counts.h"
 #include "interrupt.h"
 #include "lock.h"
 #include "memory.h"
@@ -124,7 +125,14 @@ u32 msi_data(int vector) {
 
 void interrupt_entry(struct registers *r);
 
+static u64 count;
+
+u64 interrupt_count(void) {
+    return count;
+}
+
 void interrupt_entry(struct registers *r) {
+    count++;
     if (r->vector == VECTOR_SPURIOUS)
         return;
     if (r->vector == VECTOR_TIMER) {

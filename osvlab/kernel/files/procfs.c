@@ -7,6 +7,7 @@
 #include "area.h"
 #include "block.h"
 #include "boot.h"
+#include "counts.h"
 #include "procfs.h"
 #include "syscalls.h"
 
@@ -100,10 +101,17 @@ static void write_stat(struct text *text, int pid) {
     int pids[64];
     (void)pid;
     text_add(text,
-             "cpu  %lu 0 0 0 0 0 0 0 0 0\ncpu0 %lu 0 0 0 0 0 0 0 0 0\nintr 0\nctxt 0\nbtime %lu\n",
-             ticks, ticks, (clock_realtime() - clock_monotonic()) / SECOND);
+             "cpu  %lu 0 0 0 0 0 0 0 0 0\ncpu0 %lu 0 0 0 0 0 0 0 0 0\nintr %lu\nctxt %lu\nbtime "
+             "%lu\n",
+             ticks, ticks, interrupt_count(), switch_count(),
+             (clock_realtime() - clock_monotonic()) / SECOND);
     text_add(text, "processes %zu\nprocs_running 1\nprocs_blocked 0\n",
              process_pids(pids, ARRAY_SIZE(pids)));
+}
+
+static void write_vmstat(struct text *text, int pid) {
+    (void)pid;
+    text_add(text, "pgfault %lu\n", fault_count());
 }
 
 static void write_loadavg(struct text *text, int pid) {
@@ -174,7 +182,7 @@ static void write_uuid(struct text *text, int pid) {
 }
 
 // Parents come before their children; the numbers are places in this table.
-enum { ROOT, SYS, KERNEL, RANDOM, VM, NET, PROCESS, DESCRIPTORS };
+enum { ROOT, SYS, KERNEL, RANDOM, VM, NET, PROCESS, DESCRIPTORS, THREADS, THREAD };
 
 static const struct pseudo_entry entries[] = {
     [ROOT] = {"", 0, DIRECTORY, NULL},
@@ -185,6 +193,11 @@ static const struct pseudo_entry entries[] = {
     [NET] = {"net", ROOT, DIRECTORY, NULL},
     [PROCESS] = {"PID", ROOT, DIRECTORY, NULL},
     [DESCRIPTORS] = {"fd", PROCESS, DIRECTORY, NULL},
+    [THREADS] = {"task", PROCESS, DIRECTORY, NULL},
+    [THREAD] = {"TID", THREADS, DIRECTORY, NULL},
+    {"stat", THREAD, FILE, proc_write_thread_stat},
+    {"status", THREAD, FILE, proc_write_thread_status},
+    {"comm", THREAD, FILE, proc_write_thread_comm},
     {"self", ROOT, LINK, write_self},
     {"mounts", ROOT, LINK, write_self_mounts},
     {"meminfo", ROOT, FILE, write_meminfo},
@@ -192,6 +205,7 @@ static const struct pseudo_entry entries[] = {
     {"uptime", ROOT, FILE, write_uptime},
     {"version", ROOT, FILE, write_version},
     {"stat", ROOT, FILE, write_stat},
+    {"vmstat", ROOT, FILE, write_vmstat},
     {"loadavg", ROOT, FILE, write_loadavg},
     {"filesystems", ROOT, FILE, write_filesystems},
     {"cmdline", ROOT, FILE, write_cmdline},
@@ -221,7 +235,9 @@ static const struct pseudo_entry entries[] = {
 static const struct pseudo_tree tree = {.entries = entries,
                                         .count = ARRAY_SIZE(entries),
                                         .process = PROCESS,
-                                        .descriptors = DESCRIPTORS};
+                                        .descriptors = DESCRIPTORS,
+                                        .threads = THREADS,
+                                        .thread = THREAD};
 
 static int procfs_mount(struct mount *mount, struct block_device *device) {
     (void)device;

@@ -4,6 +4,12 @@
 #include "pseudo.h"
 
 int proc_current_pid(void);
+
+// procfs_thread.c: /proc/PID/task/TID, where "pid" is the thread's.
+void proc_write_thread_stat(struct text *text, int id);
+void proc_write_thread_status(struct text *text, int id);
+void proc_write_thread_comm(struct text *text, int id);
+
 void proc_write_maps(struct text *text, int pid);
 void proc_write_stat(struct text *text, int pid);
 void proc_write_statm(struct text *text, int pid);

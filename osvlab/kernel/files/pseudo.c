@@ -180,17 +180,47 @@ static int lookup_process(struct vnode *root, const char *name, size_t length, s
                      root, text, out);
 }
 
+static int lookup_thread(struct vnode *directory, const char *name, size_t length,
+                         struct vnode **out) {
+    const struct pseudo_tree *tree = tree_of(directory);
+    struct thread_view view;
+    int id = number_in(name, length);
+    if (id < 0 || !thread_view(id, &view) || view.facts.pid != pid_of(directory))
+        return -ENOENT;
+    char text[12];
+    format_string(text, sizeof(text), "%d", id);
+    return get_vnode(directory->mount, number_of(id, tree->thread),
+                     tree->entries[tree->thread].mode, directory, text, out);
+}
+
+// Whether the process or the thread still exists that a directory belongs to.
+static bool has_owner(const struct vnode *directory) {
+    struct process_view process;
+    struct thread_view thread;
+    if (pid_of(directory) == 0)
+        return true;
+    if (index_of(directory) == tree_of(directory)->thread)
+        return thread_view(pid_of(directory), &thread);
+    return process_view(pid_of(directory), &process);
+}
+
+// An entry that stands for many, whose names are numbers.
+static bool is_numbered(const struct pseudo_tree *tree, size_t i) {
+    return i == tree->process || i == tree->thread;
+}
+
 static int lookup(struct vnode *directory, const char *name, size_t length, struct vnode **out) {
     const struct pseudo_tree *tree = tree_of(directory);
     u16 parent = index_of(directory);
-    struct process_view view;
-    if (pid_of(directory) != 0 && !process_view(pid_of(directory), &view))
+    if (!has_owner(directory))
         return -ENOENT;
+    if (parent == tree->threads && parent != 0)
+        return lookup_thread(directory, name, length, out);
     if (parent == tree->descriptors && parent != 0)
         return lookup_descriptor(directory, name, length, out);
     for (size_t i = 1; i < tree->count; i++) {
         const struct pseudo_entry *entry = &tree->entries[i];
-        if (entry->parent == parent && i != tree->process && same(name, length, entry->name))
+        if (entry->parent == parent && !is_numbered(tree, i) && same(name, length, entry->name))
             return get_vnode(directory->mount, number_of(pid_of(directory), i), entry->mode,
                              directory, entry->name, out);
     }
@@ -203,19 +233,23 @@ static int lookup(struct vnode *directory, const char *name, size_t length, stru
 #define NUMBERS 0x10000UL
 #define PIDS_MAX 256
 
-static void list_processes(struct vnode *root, u64 position, struct directory_reader *reader) {
-    int *pids = kzalloc(PIDS_MAX * sizeof(*pids));
-    size_t count = pids == NULL ? 0 : process_pids(pids, PIDS_MAX);
+// The processes, or the threads of one.
+static void list_numbers(struct vnode *directory, u16 entry, u64 position,
+                         struct directory_reader *reader) {
+    int *ids = kzalloc(PIDS_MAX * sizeof(*ids));
+    size_t count = ids == NULL ? 0
+                   : entry == tree_of(directory)->thread
+                       ? thread_ids(pid_of(directory), ids, PIDS_MAX)
+                       : process_pids(ids, PIDS_MAX);
     char name[12];
     for (size_t i = 0; i < count; i++) {
-        u64 at = NUMBERS + (u64)pids[i];
-        size_t length = (size_t)format_string(name, sizeof(name), "%d", pids[i]);
+        u64 at = NUMBERS + (u64)ids[i];
+        size_t length = (size_t)format_string(name, sizeof(name), "%d", ids[i]);
         if (at >= position &&
-            !reader->entry(reader, at + 1, number_of(pids[i], tree_of(root)->process), S_IFDIR,
-                           name, length))
+            !reader->entry(reader, at + 1, number_of(ids[i], entry), S_IFDIR, name, length))
             break;
     }
-    kfree(pids);
+    kfree(ids);
 }
 
 static void list_descriptors(struct vnode *directory, u64 position,
@@ -238,14 +272,16 @@ static int read_directory(struct vnode *directory, u64 position, struct director
     u16 parent = index_of(directory);
     for (size_t i = MAX(position, 3UL) - 2; i < tree->count; i++) {
         const struct pseudo_entry *entry = &tree->entries[i];
-        if (entry->parent != parent || i == tree->process)
+        if (entry->parent != parent || is_numbered(tree, i))
             continue;
         if (!reader->entry(reader, i + 3, number_of(pid_of(directory), i), entry->mode, entry->name,
                            strlen(entry->name)))
             return 0;
     }
     if (parent == 0 && tree->process != 0)
-        list_processes(directory, position, reader);
+        list_numbers(directory, tree->process, position, reader);
+    else if (parent == tree->threads && parent != 0)
+        list_numbers(directory, tree->thread, position, reader);
     else if (parent == tree->descriptors && parent != 0)
         list_descriptors(directory, position, reader);
     return 0;

@@ -2,10 +2,13 @@
 //
 // A tree is a table of entries, each naming its parent by index; entry 0 is the root. What stands
 // below a directory of processes is repeated for each process, so a vnode is (process, entry),
-// and that is its inode number: pid << 16 | entry + 1. Open descriptors have FD_BIT set.
+// and that is its inode number: pid << 16 | entry + 1. Open descriptors have FD_BIT set. What
+// stands below a thread is (thread, entry) alike.
 #pragma once
 
 #include "vnode.h"
+
+#include "thread.h"
 
 #define PSEUDO_FD 0x8000U
 #define PSEUDO_PID_SHIFT 16
@@ -30,6 +33,8 @@ struct pseudo_tree {
     size_t count;
     u16 process;     // the entry that stands for "a process", below the root; 0: none
     u16 descriptors; // the entry that is a process's directory of descriptors
+    u16 threads;     // the entry that is its directory of threads
+    u16 thread;      // the entry in there that stands for "a thread"
 };
 
 int pseudo_mount(struct mount *mount, const struct pseudo_tree *tree);
@@ -42,3 +47,11 @@ struct process_view {
 };
 bool process_view(int pid, struct process_view *out);
 size_t process_pids(int *out, size_t size); // sorted
+
+// The same of a thread.
+struct thread_view {
+    struct thread_facts facts;
+    char name[16];
+};
+bool thread_view(int id, struct thread_view *out);
+size_t thread_ids(int pid, int *out, size_t size); // of a process, in no order

@@ -55,9 +55,10 @@ struct thread {
     bool timed_out;
     u32 *clear_tid; // CLONE_CHILD_CLEARTID
     u64 cpu_time, run_since;
-    int exception_depth;     // exceptions being served on this thread's exception stack
-    struct registers *frame; // of the system call being served
-    u64 robust_list;         // head given to set_robust_list
+    u64 switches, preemptions; // how often it left the processor; how often unasked
+    int exception_depth;       // exceptions being served on this thread's exception stack
+    struct registers *frame;   // of the system call being served
+    u64 robust_list;           // head given to set_robust_list
 };
 
 extern struct spinlock scheduler_lock;

@@ -44,6 +44,15 @@ int thread_id(const struct thread *thread);
 const char *thread_name(const struct thread *thread);
 const char *thread_title(const struct thread *thread);
 
+// What is to be told of a thread.
+struct thread_facts {
+    int id, pid;
+    bool runnable; // or running
+    u64 time;      // nanoseconds on the processor
+    u64 switches, preemptions;
+};
+void thread_facts(const struct thread *thread, struct thread_facts *out);
+
 // Starts a thread of the kernel's own process.
 struct thread *thread_start(const char *name, void (*function)(void *), void *argument);
 

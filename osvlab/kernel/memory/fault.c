@@ -12,6 +12,7 @@
 
 #include "arch.h"
 #include "area_internal.h"
+#include "counts.h"
 #include "file.h"
 #include "memory.h"
 #include "print.h"
@@ -133,6 +134,12 @@ static bool serve(const struct area *a, u64 address, u64 error_code, int *signal
     return true;
 }
 
+static u64 served_count;
+
+u64 fault_count(void) {
+    return served_count;
+}
+
 bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *code) {
     bool served = false;
 
@@ -144,7 +151,7 @@ bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *
     mutex_lock(&areas_lock);
     struct area *a = area_at(address);
     if (a && allowed(a, error_code))
-        served = serve(a, address, error_code, signal, code);
+        served_count += served = serve(a, address, error_code, signal, code);
     else if (a)
         *code = SEGV_ACCERR;
     mutex_unlock(&areas_lock);

@@ -10,6 +10,7 @@
 
 #include "scheduler.h"
 
+#include "counts.h"
 #include "print.h"
 
 #define SLICE (5 * MILLISECOND)
@@ -17,7 +18,12 @@
 struct spinlock scheduler_lock = SPINLOCK("scheduler");
 static struct list run_queue = LIST(run_queue);
 static struct list dead_threads = LIST(dead_threads);
+static u64 switches;
 static struct thread idle_thread = {.name = "idle", .kernel_depth = 1};
+
+u64 switch_count(void) {
+    return switches;
+}
 
 static void enqueue(struct thread *t) {
     if (t->on_queue || t == cpu()->idle)
@@ -43,6 +49,8 @@ static void arm_timer(void) {
 static void change_thread(struct thread *from, struct thread *to, u64 now) {
     struct cpu *c = cpu();
 
+    switches++;
+    from->switches++;
     from->cpu_time += now - from->run_since;
     to->run_since = now;
     if (from->fpu && from->state != THREAD_DEAD)
@@ -221,6 +229,7 @@ void scheduler_interrupt_exit(struct registers *r) {
         scheduler_tick_soon();
     } else if (c->reschedule && (r->rflags & RFLAGS_INTERRUPT) && c->thread != c->idle) {
         spin_lock(&scheduler_lock);
+        c->thread->preemptions++;
         enqueue(c->thread);
         switch_thread();
     }

@@ -43,6 +43,17 @@ const char *thread_title(const struct thread *thread) {
     return first ? "main" : thread->name;
 }
 
+void thread_facts(const struct thread *t, struct thread_facts *out) {
+    *out = (struct thread_facts){
+        .id = t->id,
+        .pid = t->process ? t->process->pid : 0,
+        .runnable = t->state == THREAD_RUNNABLE,
+        .time = t->cpu_time,
+        .switches = t->switches,
+        .preemptions = t->preemptions,
+    };
+}
+
 // Ids are shared by threads and processes: a process's number is its first thread's. The
 // kernel's first thread is 1, so that the first application is 2, as in OSv.
 static int take_id(const struct process *process) {

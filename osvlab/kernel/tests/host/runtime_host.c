@@ -53,6 +53,11 @@ int core_share(u64 kernel_address, size_t size, u64 address, int protection) {
     return -ENOSYS; // then the runtime copies
 }
 
+int core_own(u64 address, size_t size, bool mine) {
+    (void)address, (void)size, (void)mine;
+    return 0; // Linux has no such thing: it stays until the end
+}
+
 void core_report_started(int pid, const char *command) {
     (void)pid, (void)command;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "counts.h"
 #include "poll.h"
 #include "syscalls.h"
 
@@ -214,4 +215,20 @@ void threads_each(void (*visit)(struct thread *, void *), void *argument) {
 int thread_id(const struct thread *thread) {
     (void)thread;
     return 2;
+}
+void thread_facts(const struct thread *thread, struct thread_facts *out) {
+    *out = (struct thread_facts){.id = thread_id(thread), .pid = 2, .runnable = true};
+}
+u64 switch_count(void) {
+    return 1;
+}
+u64 interrupt_count(void) {
+    return 2;
+}
+u64 fault_count(void) {
+    return 3;
+}
+const char *thread_name(const struct thread *thread) {
+    (void)thread;
+    return "test";
 }

@@ -312,6 +312,12 @@ static void test_proc(void) {
     read_proc("/proc/self/status", "Name:\ttest\nUmask:\t0022\n");
     read_proc("/proc/self/stat", "2 (test) R 0 2 ");
     read_proc("/proc/2/cmdline", "/test");
+    read_proc("/proc/self/task/2/stat", "2 (test) R 0 2 2 ");
+    read_proc("/proc/self/task/2/status", "State:\tR (running)\nTgid:\t2\n");
+    read_proc("/proc/self/task/2/status", "nonvoluntary_ctxt_switches:\t0\n");
+    read_proc("/proc/2/task/2/comm", "test\n");
+    read_proc("/proc/stat", "intr 2\nctxt 1\n");
+    read_proc("/proc/vmstat", "pgfault 3\n");
     read_proc("/proc/meminfo", "MemTotal:");
     read_proc("/proc/cpuinfo", "processor\t: 0\n");
     read_proc("/proc/sys/kernel/ostype", "Linux\n");
@@ -324,6 +330,8 @@ static void test_proc(void) {
     struct stat s;
     CHECK(sys_stat("/proc/999", &s), -ENOENT);
     CHECK(sys_stat("/proc/02", &s), -ENOENT);
+    CHECK(sys_stat("/proc/2/task/3", &s), -ENOENT);
+    CHECK(sys_stat("/proc/2/task/TID", &s), -ENOENT);
     CHECK(sys_stat("/proc/self/fd/99", &s), -ENOENT);
     CHECK(sys_open("/proc/uptime", O_WRONLY, 0), -EACCES);
     CHECK(sys_open("/proc/new", O_CREAT | O_WRONLY, 0644), -EACCES);
