@@ -180,6 +180,19 @@ def test_a_program_leaves_nothing_behind(runtime: Runtime) -> None:
     assert ended.status == 0
 
 
+def test_programs_start_programs(runtime: Runtime) -> None:
+    program = runtime.compile("spawn.c")
+    ended = runtime.run(f"--env=WRITABLE={runtime.folder} {program}")
+    assert (ended.errors, ended.status) == ("", 0)
+    assert sorted(ended.output.splitlines()) == ["- grandchild 3", "ok"]
+
+
+def test_a_program_sets_the_environment_of_later_ones(runtime: Runtime) -> None:
+    program = runtime.compile("environment.c")
+    ended = runtime.run(f"--env=GIVEN=1 {program} set; {program} get")
+    assert (ended.output, ended.errors, ended.status) == ("ok\n", "", 0)
+
+
 @pytest.mark.parametrize("file", DEBIAN)
 def test_debian_libraries_find_what_they_want(built: Path, file: str) -> None:
     library = LIBRARIES / file

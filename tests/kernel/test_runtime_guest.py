@@ -36,6 +36,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     maker.compile("glibc.c", "-pthread", "-rdynamic", "-fno-omit-frame-pointer")
     maker.compile("leave.c", "-pthread")
     maker.compile("die.c")
+    maker.compile("spawn.c")
+    maker.compile("environment.c")
     maker.compile(
         "die.c", "-no-pie", "-Wl,-Ttext-segment=0x40000000,-z,max-page-size=0x400000", name="collides"
     )
@@ -48,8 +50,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return build(tree, command="/die 0", output=tree.parent / "runtime.img", check=False)
 
 
-def run(image: Image, command: str) -> tuple[list[str], object]:
-    with osvlab.run(image, command=command, memory="64M", timeout=60) as vm:
+def run(image: Image, command: str, memory: str = "64M") -> tuple[list[str], object]:
+    with osvlab.run(image, command=command, memory=memory, timeout=60) as vm:
         outcome = vm.wait()
         text = vm.console.text
     return text.partition("Cmdline: ")[2].splitlines()[1:], outcome
@@ -91,6 +93,20 @@ def test_a_program_leaves_nothing_behind(image: Image) -> None:
     assert lines.count("ok") == 2
     assert lines.count("program /leave returned 5") == 3
     assert outcome == osvlab.Exited(0)
+
+
+@pytest.mark.qemu
+def test_programs_start_programs(image: Image) -> None:
+    """Many, in a machine too small for leaks."""
+    lines, outcome = run(image, "/spawn count 60", memory="24M")
+    assert outcome == osvlab.Exited(0), lines
+    assert sorted(lines) == ["- grandchild 3", "ok"]
+
+
+@pytest.mark.qemu
+def test_a_program_sets_the_environment_of_later_ones(image: Image) -> None:
+    lines, outcome = run(image, "--env=GIVEN=1 /environment set; /environment get")
+    assert (lines, outcome) == (["ok"], osvlab.Exited(0))
 
 
 @pytest.mark.qemu

@@ -21,5 +21,6 @@ int area_page_protection(const struct area *a, struct page *page);
 long area_map_owned(u64 address, size_t size, int protection, int flags, struct vnode *file,
                     u64 offset, int owner);
 int area_discard(u64 address, size_t size);
+int area_give(u64 address, size_t size, int owner); // it is removed with that process, not another
 void areas_remove_owner(int owner);
 long area_resize(u64 address, size_t old_size, size_t new_size, int flags); // mremap

@@ -29,6 +29,9 @@ struct clock_data {
 };
 extern const struct clock_data clock_data;
 
+// Core -> runtime: a process has ended, and its memory is about to go. Must not lock or sleep.
+void runtime_process_gone(int pid);
+
 // Runtime -> core, beyond Linux's system calls. 0 or -errno.
 int core_mount_root(const char *type, bool pivot); // "rofs", "ramfs", "zfs"...; NULL = discover
 void core_mount_bootfs(void);                      // instead: only what is in the kernel
@@ -48,6 +51,8 @@ int core_network_nameserver(const char *address);
 bool core_network_wait(void);
 // The interface of that number, from 0, without the loopback; "" as an address: none.
 bool core_network_interface(int number, char name[16], char address[16]);
+// Memory that mmap has given: from now on it goes with the calling process, or with none.
+int core_own(u64 address, size_t size, bool mine);
 void core_report_started(int pid, const char *command);
 void core_report_ended(int pid, int status);
 _Noreturn void core_shutdown(int status); // unmount, report exited(status), power off

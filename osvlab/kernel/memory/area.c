@@ -283,6 +283,20 @@ void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies
     mutex_unlock(&areas_lock);
 }
 
+int area_give(u64 address, size_t size, int owner) {
+    u64 end = address + size;
+
+    if ((address | end) & (PAGE_SIZE - 1) || !area_range_valid(address, size))
+        return -EINVAL;
+    mutex_lock(&areas_lock);
+    int status = area_isolate(address, end);
+    for (struct area *a = area_tree_after(address); !status && a && a->start < end;
+         a = area_tree_after(a->end))
+        a->owner = owner;
+    mutex_unlock(&areas_lock);
+    return status;
+}
+
 void areas_remove_owner(int owner) {
     mutex_lock(&areas_lock);
     u64 address = 0;

@@ -1,4 +1,5 @@
-// Showing the kernel's own pages a second time, to an application that gets a libc of its own.
+// Showing the kernel's own pages a second time, to an application that gets a libc of its own; and
+// giving a new process the memory that another has prepared for it.
 //
 // Invariant: frames of the kernel image keep one reference that is never put, so mapping and
 // unmapping them elsewhere never frees them. They are never shown writable.
@@ -6,9 +7,10 @@
 #include <sys/mman.h>
 
 #include "arch.h"
-#include "area.h"
+#include "area_internal.h"
 #include "memory.h"
 #include "runtime.h"
+#include "thread.h"
 
 int core_share(u64 kernel_address, size_t size, u64 address, int protection) {
     if ((protection & PROT_WRITE) || !in_kernel_image(kernel_address) ||
@@ -28,4 +30,8 @@ int core_share(u64 kernel_address, size_t size, u64 address, int protection) {
             page_put(page);
     }
     return status;
+}
+
+int core_own(u64 address, size_t size, bool mine) {
+    return area_give(address, size, mine ? current_process()->pid : 0);
 }

@@ -67,7 +67,7 @@ static bool expand_variable(char **word) {
     char *dollar = strchr(*word, '$');
     if (!dollar)
         return true;
-    const char *value = environment_get(dollar + 1);
+    const char *value = variable_get(dollar + 1);
     size_t size = (size_t)(dollar - *word) + (value ? strlen(value) : 0) + 1;
     char *expanded = keep(size);
     if (!expanded)
@@ -155,7 +155,7 @@ static bool apply_option(const char *option) {
     bool overwrite = equals[-1] != '?';
     char *value = (char *)equals + 1;
     return expand_variable(&value) &&
-           environment_set(name, (size_t)(equals - name) - !overwrite, value, overwrite);
+           variable_set(name, (size_t)(equals - name) - !overwrite, value, overwrite);
 }
 
 static bool apply_options(struct command *command) {

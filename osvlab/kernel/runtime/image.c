@@ -111,3 +111,8 @@ const char *image_instantiate(u64 *shift) {
 void image_release(u64 shift) {
     munmap(kernel_start_address + shift, (size_t)(kernel_end_address - kernel_start_address));
 }
+
+void image_own(u64 shift, bool mine) {
+    core_own((u64)kernel_start_address + shift, (size_t)(kernel_end_address - kernel_start_address),
+             mine);
+}

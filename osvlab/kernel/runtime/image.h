@@ -40,6 +40,7 @@ void image_keep_data(void);
 // Makes an instance. Gives its distance from the running one in *shift; NULL or an error text.
 const char *image_instantiate(u64 *shift);
 void image_release(u64 shift);
+void image_own(u64 shift, bool mine); // it goes with the calling process, or with none
 
 // The counterpart of `own` (something in this instance) in the instance at `shift`.
 #define IN_INSTANCE(own, shift) ((__typeof__(&*(own)))((u64)(own) + (shift)))

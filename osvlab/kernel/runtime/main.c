@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "environment.h"
 #include "image.h"
 #include "keep.h"
 #include "linker/linker.h"
@@ -77,7 +78,7 @@ static void apply_options_early(void) {
 }
 
 static void set(const char *name, const char *value) {
-    if (!environment_set(name, strlen(name), value, true))
+    if (!variable_set(name, strlen(name), value, true))
         dprintf(1, "No memory for the variable %s.\n", name);
 }
 
@@ -175,7 +176,9 @@ static int finish(struct launch *launch, const char *name) {
 }
 
 static void start(struct launch *launch, const struct command *command) {
-    const char *error = process_start(launch, command->words.list, environment());
+    const char *error =
+        process_start(launch, command->words.list[0], command->words.list, environment_hold());
+    environment_release();
     if (error) {
         dprintf(2, "Failed to create the main thread of %s, err=%s. Powering off.\n",
                 command->words.list[0], error);
@@ -230,6 +233,7 @@ _Noreturn void runtime_main(const char *command_line) {
     core_booted();
     redirect_output();
     struct commands commands = read_commands();
+    environment_begin(variables());
     int status = run(&commands);
     if (options.noshutdown) {
         debug_line("main() returned.\n");

@@ -56,7 +56,7 @@ static void set_environment(void) {
     char name[16], address[16], other[16];
     if (core_network_interface(0, name, address) && address[0] &&
         !core_network_interface(1, name, other))
-        environment_set("OSV_IP", strlen("OSV_IP"), address, true);
+        variable_set("OSV_IP", strlen("OSV_IP"), address, true);
 }
 
 bool network_prepare(const struct options *options) {

@@ -29,14 +29,14 @@ static u64 hardware_capabilities(void) {
     return __get_cpuid(1, &a, &b, &c, &d) ? d : 0; // AT_HWCAP on x86 is CPUID 1 EDX
 }
 
-void *start_stack(char *top, char *bottom, char **argv, char **environment) {
+void *start_stack(char *top, char *bottom, const char *path, char **argv, char **environment) {
     size_t argc, variables;
     size_t texts = texts_size(argv, &argc) + texts_size(environment, &variables);
     if (texts + (argc + variables) * sizeof(char *) + 4096 > (size_t)(top - bottom) / 4)
         return NULL;
 
     top -= 16;
-    char *name = push_text(&top, argv[0]), *platform = push_text(&top, "x86_64");
+    char *name = push_text(&top, path), *platform = push_text(&top, "x86_64");
     char *random = top -= 16;
     if (getrandom(random, 16, GRND_NONBLOCK) != 16) {
         struct timespec now; // no generator: differ at least from boot to boot

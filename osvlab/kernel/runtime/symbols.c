@@ -36,21 +36,20 @@ void registry_add(struct launch *owner, const struct registered *object) {
     leave(r); // a full registry only makes a crash report less telling
 }
 
-static void forget(struct launch *owner, u64 start, bool all) {
-    struct registry *r = owner->registry;
-    enter(r);
-    for (size_t i = 0; i < REGISTERED_OBJECTS; i++)
-        if (r->slots[i].owner == owner && (all || r->slots[i].start == start))
-            __atomic_store_n(&r->slots[i].owner, NULL, __ATOMIC_RELEASE);
-    leave(r);
-}
-
 void registry_remove(struct launch *owner, u64 start) {
-    forget(owner, start, false);
+    struct registry *r = owner->registry;
+    for (size_t i = 0; i < REGISTERED_OBJECTS; i++)
+        if (r->slots[i].owner == owner && r->slots[i].start == start)
+            __atomic_store_n(&r->slots[i].owner, NULL, __ATOMIC_RELEASE);
 }
 
-void registry_forget(struct launch *owner) {
-    forget(owner, 0, true);
+// Slots of a process are its own, so nobody else changes them meanwhile.
+void runtime_process_gone(int pid) {
+    for (size_t i = 0; i < REGISTERED_OBJECTS; i++) {
+        const struct launch *owner = __atomic_load_n(&registry.slots[i].owner, __ATOMIC_ACQUIRE);
+        if (owner && owner->pid == pid)
+            __atomic_store_n(&registry.slots[i].owner, NULL, __ATOMIC_RELEASE);
+    }
 }
 
 // The symbol that `offset` (a link address) belongs to: the nearest function or object that

@@ -31,4 +31,3 @@ struct registry {
 struct registry *registry_own(void); // of this instance: the first instance's is everybody's
 void registry_add(struct launch *owner, const struct registered *object);
 void registry_remove(struct launch *owner, u64 start); // one object
-void registry_forget(struct launch *owner);            // all of them

@@ -35,27 +35,27 @@ bool texts_add(struct texts *texts, const char *text, size_t length) {
     return append(texts, copy);
 }
 
-static struct texts variables;
+static struct texts settings;
 
-char **environment(void) {
+char **variables(void) {
     static char *none[] = {NULL};
-    return variables.count ? variables.list : none;
+    return settings.count ? settings.list : none;
 }
 
 static char **find(const char *name, size_t length) {
-    for (size_t i = 0; i < variables.count; i++)
-        if (!strncmp(variables.list[i], name, length) && variables.list[i][length] == '=')
-            return &variables.list[i];
+    for (size_t i = 0; i < settings.count; i++)
+        if (!strncmp(settings.list[i], name, length) && settings.list[i][length] == '=')
+            return &settings.list[i];
     return NULL;
 }
 
-const char *environment_get(const char *name) {
+const char *variable_get(const char *name) {
     size_t length = strlen(name);
     char **found = find(name, length);
     return found ? *found + length + 1 : NULL;
 }
 
-bool environment_set(const char *name, size_t length, const char *value, bool overwrite) {
+bool variable_set(const char *name, size_t length, const char *value, bool overwrite) {
     char **found = find(name, length);
     if (found && !overwrite)
         return true;
@@ -67,7 +67,7 @@ bool environment_set(const char *name, size_t length, const char *value, bool ov
     setting[length] = '=';
     memcpy(setting + length + 1, value, size);
     if (!found)
-        return append(&variables, setting);
+        return append(&settings, setting);
     *found = setting;
     return true;
 }

@@ -15,6 +15,6 @@ bool texts_add(struct texts *texts, const char *text, size_t length);
 void *list_grown(void *list, size_t count, size_t more, size_t *room, size_t size);
 
 // The variables that programs start with.
-char **environment(void); // ends with NULL
-const char *environment_get(const char *name);
-bool environment_set(const char *name, size_t length, const char *value, bool overwrite);
+char **variables(void); // ends with NULL
+const char *variable_get(const char *name);
+bool variable_set(const char *name, size_t length, const char *value, bool overwrite);

@@ -142,6 +142,8 @@ long sys_getpid(void) {
 
 long sys_getppid(void) {
     struct process *parent = current_process()->parent;
+    if (!parent) // nobody's any more, or the kernel's own
+        parent = current_process() == &kernel_process ? NULL : &kernel_process;
     return parent ? parent->pid : 0;
 }
 

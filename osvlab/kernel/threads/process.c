@@ -15,6 +15,7 @@
 #include "futex.h"
 #include "memory.h"
 #include "print.h"
+#include "runtime.h"
 #include "scheduler.h"
 
 #define BRK_BASE 0x300000000000UL
@@ -172,6 +173,7 @@ void process_thread_gone(struct thread *t, bool last) {
     t->killed = false; // closing files may sleep
     files_destroy(p->files);
     p->files = NULL;
+    runtime_process_gone(p->pid);
     areas_remove_owner(p->pid);
     orphan_children(p);
     announce_death(p);

@@ -3,6 +3,7 @@
 // `application_entry` is to a new process what the kernel's execve and ld.so are together on
 // Linux. Order of initialisation: gABI 5, "Initialization and Termination Functions".
 
+#include <errno.h>
 #include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +13,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "../image.h"
 #include "linker.h"
+#include "runtime.h"
 
 #define NOT_FOUND 127 // exit statuses as a shell gives them
 #define NOT_RUNNABLE 126
@@ -38,9 +41,20 @@ const char *linker_error(void) {
 }
 
 static _Noreturn void refuse(int status) {
-    dprintf(2, "%s\n", error_text);
-    application.launch->refused = status;
+    struct launch *launch = application.launch;
+    if (launch->spawn)
+        spawn_refused(launch->spawn, status == NOT_FOUND && !application.program ? ENOENT : ENOEXEC,
+                      error_text);
+    else
+        dprintf(2, "%s\n", error_text);
+    launch->refused = status;
     _exit(status);
+}
+
+static _Noreturn void enter(long *stack, u64 entry) {
+    if (application.launch->spawn)
+        spawn_started(application.launch->spawn);
+    process_enter(stack, entry);
 }
 
 static void run_array(const struct object *object, u64 table, u64 size) {
@@ -183,7 +197,7 @@ static void name_process(const struct object *program) {
 }
 
 static struct object *load_program(void) {
-    const char *path = search_program(application.argv[0]);
+    const char *path = search_program((const char *)getauxval(AT_EXECFN));
     if (!path || access(path, F_OK)) {
         if (path)
             linker_fail("%s: %m", path);
@@ -199,11 +213,22 @@ static struct object *load_program(void) {
     return program;
 }
 
+// What the maker has prepared is this process's from now on. The core is only in the first
+// instance of the image.
+static void take_possession(struct launch *launch) {
+    launch->pid = getpid();
+    IN_INSTANCE(&core_own, -launch->shift)((u64)launch->stack, launch->stack_size, true);
+    IN_INSTANCE(&image_own, -launch->shift)(launch->shift, true);
+    if (launch->spawn)
+        spawn_begin(launch->spawn);
+}
+
 _Noreturn void application_entry(long *stack, struct launch *launch) {
     struct definition main = {0};
     tls_boot();
     read_stack(stack, launch);
     __init_libc(application.environment, application.argv[0]);
+    take_possession(launch);
     application.kernel = kernel_object();
     struct object *program = load_program();
     if (is_static(program, &main)) {
@@ -211,18 +236,20 @@ _Noreturn void application_entry(long *stack, struct launch *launch) {
             linker_fail("%s: Failed looking up main", program->path);
             refuse(NOT_RUNNABLE);
         }
-        process_enter(stack, program->entry);
+        enter(stack, program->entry);
     }
     auxv_set(AT_BASE, application.kernel->base);
     if (!link_program(program))
         refuse(NOT_FOUND);
     if (program->entry && (program->has_interpreter || program->position_independent_executable ||
                            program->executable_type))
-        process_enter(stack, program->entry);
+        enter(stack, program->entry);
     if (!lookup_in(program, "main", &main)) {
         linker_fail("%s: Failed looking up main", program->path);
         refuse(NOT_RUNNABLE);
     }
+    if (launch->spawn)
+        spawn_started(launch->spawn);
     __libc_start_main(definition_address(&main), application.argc, application.argv, NULL, NULL,
                       NULL, NULL);
     __builtin_unreachable();
