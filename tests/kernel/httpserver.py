@@ -11,11 +11,14 @@ import http.client
 import json
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import osvlab
 from tests.kernel import host
 
 MODULE = "modules/httpserver"
@@ -138,3 +141,30 @@ def on_linux(program: Path, folder: Path, *options: str) -> Iterator[Server]:
             if process.stdout is not None:
                 process.stdout.close()
         assert (folder / "log").read_text() == ""
+
+
+@contextlib.contextmanager
+def in_guest(folder: Path, *options: str) -> Iterator[Server]:
+    """Run the server as a module in a guest; the guest must survive whatever the tests do."""
+    tree = folder / "tree"
+    (tree / "init").mkdir(parents=True)
+    for name, text in {"true": "return 0;", "stay": "for (;;) pause();"}.items():
+        source = f"#include <unistd.h>\nint main(void) {{ {text} }}\n"
+        command = ["gcc", "-x", "c", "-", "-o", str(tree / name)]
+        subprocess.run(command, input=source, text=True, check=True)
+    (tree / "init" / "30-auto-00").write_text(" ".join(["/libhttpserver-api.so", *options, "&!\n"]))
+    with osvlab.run(tree, "/stay", modules=["httpserver"], ports=[8000], memory="256M", timeout=280) as vm:
+        vm.wait_for("Rest API server running on port 8000", 60)
+        yield Server("127.0.0.1", vm.ports[8000], "/tmp", "/true", True)
+        assert vm.running, vm.console.text
+
+
+PLACES = ["linux", pytest.param("guest", marks=pytest.mark.qemu)]
+Place = Callable[..., contextlib.AbstractContextManager[Server]]
+
+
+def place(where: str, program: Path) -> Place:
+    """Return what runs the server in one of the `PLACES`, in a folder and with options."""
+    if where == "guest":
+        return in_guest
+    return lambda folder, *options: on_linux(program, folder, *options)

@@ -16,9 +16,12 @@ from tests.kernel import httpserver
 from tests.kernel.httpserver import Server
 
 
-@pytest.fixture(scope="module")
-def server(rest_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with httpserver.on_linux(rest_program, tmp_path_factory.mktemp("run")) as running:
+@pytest.fixture(scope="module", params=httpserver.PLACES)
+def server(
+    request: pytest.FixtureRequest, rest_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    run = httpserver.place(request.param, rest_program)
+    with run(tmp_path_factory.mktemp("run")) as running:
         yield running
 
 
