@@ -153,7 +153,7 @@ def in_guest(folder: Path, *options: str) -> Iterator[Server]:
         command = ["gcc", "-x", "c", "-", "-o", str(tree / name)]
         subprocess.run(command, input=source, text=True, check=True)
     (tree / "init" / "30-auto-00").write_text(" ".join(["/libhttpserver-api.so", *options, "&!\n"]))
-    with osvlab.run(tree, "/stay", modules=["httpserver"], ports=[8000], memory="256M", timeout=280) as vm:
+    with osvlab.run(tree, "/stay", modules=["httpserver"], ports=[8000], memory="256M", timeout=1700) as vm:
         vm.wait_for("Rest API server running on port 8000", 60)
         yield Server("127.0.0.1", vm.ports[8000], "/tmp", "/true", True)
         assert vm.running, vm.console.text

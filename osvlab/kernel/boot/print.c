@@ -11,7 +11,7 @@
 bool verbose;
 
 #define DEBUG_BUFFER 16384
-static char debug_buffer[DEBUG_BUFFER]; // early messages, shown when --verbose is read
+static char debug_buffer[DEBUG_BUFFER]; // shown when --verbose is read, and by syslog(2)
 static size_t debug_length;
 
 struct output {
@@ -179,6 +179,11 @@ void debug(const char *format, ...) {
         uart_write(line, length);
     for (size_t i = 0; i < length && debug_length < DEBUG_BUFFER; i++)
         debug_buffer[debug_length++] = line[i];
+}
+
+const char *print_history(size_t *length) {
+    *length = debug_length;
+    return debug_buffer;
 }
 
 // From now on debug() is shown; what was said before is shown first.

@@ -27,4 +27,5 @@ _Noreturn void panic(const char *format, ...) PRINTF(1, 2);
 
 extern bool verbose;
 
-void print_verbose(void); // turns --verbose on and shows what was kept so far
+const char *print_history(size_t *length); // the debug buffer
+void print_verbose(void);                  // turns --verbose on and shows what was kept so far

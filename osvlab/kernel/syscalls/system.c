@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "memory.h"
+#include "print.h"
 #include "network/interface.h"
 #include "report.h"
 #include "runtime.h"
@@ -147,10 +148,23 @@ long sys_reboot(int magic1, int magic2, int command, void *argument) {
     return -EINVAL;
 }
 
+// The actions of syslog(2) that read.
+#define SYSLOG_READ_ALL 3
+#define SYSLOG_SIZE_UNREAD 9
+#define SYSLOG_SIZE_BUFFER 10
+
 long sys_syslog(int type, char *buffer, int length) {
-    (void)buffer;
-    (void)length;
-    return type == 10 /* size of the buffer */ ? 16384 : 0;
+    size_t kept;
+    const char *history = print_history(&kept);
+
+    if (type == SYSLOG_SIZE_UNREAD || type == SYSLOG_SIZE_BUFFER)
+        return (long)kept;
+    if (type != SYSLOG_READ_ALL)
+        return 0; // nothing to switch
+    if (length < 0)
+        return -EINVAL;
+    size_t size = MIN(kept, (size_t)length); // the end, if there is no room for all
+    return user_write(buffer, history + kept - size, size) < 0 ? -EFAULT : (long)size;
 }
 
 long sys_zero(void) {
