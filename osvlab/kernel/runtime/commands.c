@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "keep.h"
+#include "variables.h"
 
 static bool is_blank(char c) {
     return c && strchr(" \f\n\r\t\v", c);

@@ -23,6 +23,7 @@
 #include "network.h"
 #include "options.h"
 #include "process.h"
+#include "variables.h"
 
 #ifndef OSVLAB_VERSION
 #define OSVLAB_VERSION "0"

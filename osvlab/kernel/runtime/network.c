@@ -7,7 +7,7 @@
 
 #include "keep.h"
 #include "runtime.h"
-#include "texts.h"
+#include "variables.h"
 
 // Says what is wrong with an address, if anything is.
 static bool accepted(int error, const char *option, const char *value) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "commands_memory.h"
 #include "environment.h"
 #include "runtime/commands.h"
 
@@ -64,6 +65,7 @@ void app_start(struct call *call) {
     collect_ended();
     if (!commands_parse(call_parameter(call, "command"), &commands)) {
         reply_error(call, 400, "Failed to parse command line.");
+        commands_forget();
         return;
     }
     char **environment = environment_list();
@@ -78,7 +80,7 @@ void app_start(struct call *call) {
     if (good)
         reply_text(call, ids);
     environment_free(environment);
-    commands_free(&commands);
+    commands_forget();
 }
 
 // A thread exists if it has a directory in /proc.
