@@ -64,17 +64,27 @@ static bool fails(void) {
     return failing >= 0 && failing-- == 0 ? (failing = 0, true) : false;
 }
 
+static size_t objects;
+
+static void *counted(void *object) {
+    __atomic_add_fetch(&objects, object != NULL, __ATOMIC_RELAXED);
+    return object;
+}
+size_t shim_objects(void) {
+    return objects;
+}
 void *kzalloc(size_t size) {
-    return fails() ? NULL : calloc(1, size);
+    return fails() ? NULL : counted(calloc(1, size));
 }
 void kfree(void *object) {
+    __atomic_sub_fetch(&objects, object != NULL, __ATOMIC_RELAXED);
     free(object);
 }
 void *krealloc(void *object, size_t size) {
-    return fails() ? NULL : realloc(object, size);
+    return fails() ? NULL : object == NULL ? kzalloc(size) : realloc(object, size);
 }
 char *kstrdup(const char *text) {
-    return fails() ? NULL : strdup(text);
+    return fails() ? NULL : counted(strdup(text));
 }
 
 static struct page *take_frames(size_t count) {

@@ -19,6 +19,7 @@ void shim_disks_forget(void);
 // Memory runs out after so many more allocations; < 0: never.
 void shim_memory_fails_after(long allocations);
 size_t shim_pages_used(void);
+size_t shim_objects(void); // of kzalloc, not yet freed
 
 extern struct process shim_process; // whose thread every host thread is
 extern int shim_signal;             // the last one sent to it

@@ -184,6 +184,10 @@ struct thread *thread_start(const char *name, void (*function)(void *), void *ar
     return current_thread();
 }
 
+void thread_yield(void) {
+    sched_yield();
+}
+
 struct process shim_process = {.pid = 2, .name = "/test"};
 int shim_signal;
 
