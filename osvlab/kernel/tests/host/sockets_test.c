@@ -247,10 +247,12 @@ static void *run_in_thread(void *number) {
 // --- Nothing is left ---
 
 static void settle(void) { // what is on its way over the loopback interface arrives
-    for (int quiet = 0; quiet < 3;) {
+    size_t left = 1;
+    for (int tries = 0; left > 0; tries++) {
+        CHECK(tries < 5000, true);
         usleep(1000);
         network_lock();
-        quiet = packets_in_use() == 0 ? quiet + 1 : 0;
+        left = packets_in_use();
         network_unlock();
     }
 }
