@@ -12,7 +12,7 @@ from osvlab.image.build import build
 from osvlab.image.image import Image
 
 PROGRAMS = Path(__file__).parent / "guest" / "network"
-NAMES = ["local", "rights", "waiting", "datagrams"]
+NAMES = ["local", "rights", "waiting", "datagrams", "streams", "interfaces"]
 # Wild pointers are what it is about.
 ERRORS_FLAGS = ["-static", "-Wno-stringop-overread", "-Wno-stringop-overflow", "-Wno-nonnull"]
 

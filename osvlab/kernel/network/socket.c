@@ -15,11 +15,9 @@
 #include "syscalls.h"
 #include "thread.h"
 
-#pragma weak tcp_protocol
-
-static const struct protocol *const protocols[] = {&tcp_protocol, &udp_protocol,
+static const struct protocol *const protocols[] = {&tcp_protocol,         &udp_protocol,
                                                    &unix_stream_protocol, &unix_datagram_protocol,
-                                                   &unix_packet_protocol};
+                                                   &unix_packet_protocol, &netlink_protocol};
 
 struct socket *socket_new(const struct protocol *protocol) {
     struct socket *socket = kzalloc(sizeof(*socket));
@@ -28,6 +26,7 @@ struct socket *socket_new(const struct protocol *protocol) {
     socket->protocol = protocol;
     socket->receive_timeout = socket->send_timeout = NEVER;
     socket->receive_low = 1;
+    socket->ip.group_time_to_live = 1; // RFC 1112, section 6.1
     poll_source_init(&socket->readable, "socket readers");
     poll_source_init(&socket->writable, "socket writers");
     return socket;
@@ -263,21 +262,38 @@ int socket_connect(struct socket *socket, const struct sockaddr *to, socklen_t s
 
 // --- Birth and death ---
 
-// The errors of Linux's inet_create and unix_create.
-static int find_protocol(int domain, int type, int number, const struct protocol **out) {
-    if (domain != AF_INET && domain != AF_UNIX)
+// What Linux's inet_create, unix_create and netlink_create say.
+static int check_numbers(int domain, int *type, int *number) {
+    switch (domain) {
+    case AF_INET:
+        return *number < 0 || *number > 255 ? -EINVAL : 0;
+    case AF_UNIX:
+        if (*number != 0 && *number != PF_UNIX)
+            return -EPROTONOSUPPORT;
+        if (*type == SOCK_RAW)
+            *type = SOCK_DGRAM;
+        *number = 0;
+        return 0;
+    case AF_NETLINK:
+        if (*type == SOCK_DGRAM)
+            *type = SOCK_RAW;
+        return *type == SOCK_RAW && *number != 0 ? -EPROTONOSUPPORT : 0; // NETLINK_ROUTE only
+    default:
         return -EAFNOSUPPORT;
-    if (domain == AF_UNIX && type == SOCK_RAW)
-        type = SOCK_DGRAM;
-    if (domain == AF_UNIX ? number != 0 && number != PF_UNIX : number < 0 || number > 255)
-        return domain == AF_UNIX ? -EPROTONOSUPPORT : -EINVAL;
-    int status = -ESOCKTNOSUPPORT;
+    }
+}
+
+static int find_protocol(int domain, int type, int number, const struct protocol **out) {
+    int status = check_numbers(domain, &type, &number);
+    if (status < 0)
+        return status;
+    status = -ESOCKTNOSUPPORT;
     for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
         const struct protocol *p = protocols[i];
-        if (p == NULL || p->domain != domain || p->type != type)
+        if (p->domain != domain || p->type != type)
             continue;
         *out = p;
-        if (domain == AF_UNIX || number == 0 || number == p->number)
+        if (number == 0 || number == p->number)
             return 0;
         status = -EPROTONOSUPPORT;
     }
@@ -287,7 +303,7 @@ static int find_protocol(int domain, int type, int number, const struct protocol
 int socket_create(int domain, int type, int number, struct socket **out) {
     const struct protocol *protocol = NULL;
     int status = find_protocol(domain, type, number, &protocol);
-    if (status == 0 && domain == AF_INET)
+    if (status == 0 && domain != AF_UNIX)
         status = network_start();
     if (status < 0)
         return status;

@@ -58,8 +58,15 @@ struct protocol {
     int (*get_option)(struct socket *, int level, int name, void *value, socklen_t *size);
     long (*ioctl)(struct socket *, unsigned command, u64 argument); // FIONREAD, SIOCOUTQ
 };
-extern const struct protocol tcp_protocol, udp_protocol;
+extern const struct protocol tcp_protocol, udp_protocol, netlink_protocol;
 extern const struct protocol unix_stream_protocol, unix_datagram_protocol, unix_packet_protocol;
+
+struct ip_settings {       // options of AF_INET sockets (ip_options.c)
+    u8 time_to_live;       // 0: the default
+    u8 group_time_to_live; // of multicasts
+    u8 service, discovery; // IP_TOS, IP_MTU_DISCOVER
+    bool tells_packet, tells_time_to_live, tells_service, tells_errors;
+};
 
 struct socket {
     const struct protocol *protocol;
@@ -67,10 +74,12 @@ struct socket {
     int error;        // positive errno for SO_ERROR, cleared when told
     bool reuse_address, reuse_port, keep_alive, broadcast;
     bool connecting;                    // connect has begun and was not yet told the end
+    bool listening;                     // listen has succeeded: SO_ACCEPTCONN
     bool no_room;                       // a send had to stop: socket_writable is news
     volatile unsigned ready;            // what poll answers; private to socket.c, as is:
     volatile u32 read_news, write_news; // how often the sources have notified
     struct linger linger;
+    struct ip_settings ip;
     u64 receive_timeout, send_timeout;     // nanoseconds, NEVER: none
     u32 receive_low;                       // SO_RCVLOWAT
     u32 receive_buffer, send_buffer;       // SO_RCVBUF, SO_SNDBUF: bytes; 0: the protocol's default

@@ -128,6 +128,7 @@ long sys_listen(int descriptor, int backlog) {
     network_lock();
     status =
         socket->protocol->listen == NULL ? -EOPNOTSUPP : socket->protocol->listen(socket, backlog);
+    socket->listening |= status == 0;
     socket_refresh(socket);
     network_unlock();
     file_put(file);

@@ -25,5 +25,9 @@ bool socket_waits(struct file *file, int flags); // neither O_NONBLOCK nor MSG_D
 // message.c
 void message_init(struct message *message, const struct iovec *pieces, size_t count, int flags);
 
+// ip_options.c: the options of level IPPROTO_IP. -ENOPROTOOPT: not one of these.
+int ip_set_option(struct socket *socket, int name, const void *value, socklen_t size);
+int ip_get_option(struct socket *socket, int name, void *value, socklen_t *size);
+
 // socket_ioctl.c: requests to interfaces and routes, on any socket. -ENOTTY: not one of these.
 long interface_request(unsigned command, u64 argument);

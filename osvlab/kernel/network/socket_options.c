@@ -2,6 +2,7 @@
 
 #include "syscalls_network.h"
 
+#include <netinet/in.h>
 #include <sys/time.h>
 
 #include "files/vnode.h"
@@ -96,8 +97,10 @@ static int set_option(struct socket *socket, int level, int name, const void *va
     int status = -ENOPROTOOPT;
     if (socket->protocol->set_option != NULL)
         status = socket->protocol->set_option(socket, level, name, value, size);
-    else if (level != SOL_SOCKET)
+    else if (level != SOL_SOCKET && socket->protocol->domain != AF_INET)
         return -EOPNOTSUPP;
+    if (status == -ENOPROTOOPT && level == IPPROTO_IP && socket->protocol->domain == AF_INET)
+        return ip_set_option(socket, name, value, size);
     if (status != -ENOPROTOOPT || level != SOL_SOCKET)
         return status;
     if (timeout_of(socket, name) != NULL)
@@ -161,7 +164,7 @@ static int get_number(struct socket *socket, int name, int *number) {
         *number = protocol->number;
         return 0;
     case SO_ACCEPTCONN:
-        *number = 0; // a protocol that can listen answers itself
+        *number = socket->listening;
         return 0;
     case SO_RCVBUF:
         *number = (int)(socket->receive_buffer != 0 ? socket->receive_buffer : BUFFER_DEFAULT);
@@ -185,8 +188,10 @@ static int get_option(struct socket *socket, int level, int name, void *value, s
     int status = -ENOPROTOOPT;
     if (socket->protocol->get_option != NULL)
         status = socket->protocol->get_option(socket, level, name, value, size);
-    else if (level != SOL_SOCKET)
+    else if (level != SOL_SOCKET && socket->protocol->domain != AF_INET)
         return -EOPNOTSUPP;
+    if (status == -ENOPROTOOPT && level == IPPROTO_IP && socket->protocol->domain == AF_INET)
+        return ip_get_option(socket, name, value, size);
     if (status != -ENOPROTOOPT || level != SOL_SOCKET)
         return status;
     if (timeout_of(socket, name) != NULL)

@@ -229,6 +229,10 @@ int tcp_transmit(struct tcp_connection *c, u32 sequence, u8 flags, u32 length) {
     // A path that swallows large packets and says nothing would end all: after a few timeouts they
     // may be cut on their way.
     struct ipv4_options ip = {.dont_fragment = c->retries < 3};
+    if (c->socket) {
+        ip.time_to_live = c->socket->ip.time_to_live;
+        ip.service = c->socket->ip.service;
+    }
     int status = ipv4_send(packet, c->local, c->remote, IP_TCP, &ip);
     if (status == -EMSGSIZE)
         tcp_set_mss(c);

@@ -190,6 +190,7 @@ static int accept_one(struct socket *socket, struct socket **out) {
     struct tcp_connection *c = tcp_listen_take(listening);
     made->connection = c;
     made->linger = socket->linger;
+    made->ip = socket->ip;
     made->keep_alive = socket->keep_alive;
     made->reuse_address = socket->reuse_address;
     made->reuse_port = socket->reuse_port;

@@ -104,7 +104,7 @@ void udp_error(const struct ipv4_header *sent, const u8 *transport, int error) {
     if (udp == NULL)
         return;
     bool lasting = error == ECONNREFUSED || error == ENOPROTOOPT || error == EMSGSIZE;
-    if (udp->tells_errors || (lasting && udp->peer_port != 0))
+    if (udp->socket->ip.tells_errors || (lasting && udp->peer_port != 0))
         socket_fail(udp->socket, error);
 }
 
@@ -151,10 +151,14 @@ static int find_target(const struct udp *udp, const struct message *message, str
         out->source = control->packet.ipi_spec_dst.s_addr;
     if (out->destination == 0) // this host
         out->destination = out->source != 0 ? out->source : swap32(INADDR_LOOPBACK);
-    out->options = udp->options;
-    out->options.broadcast_allowed = udp->socket->broadcast;
-    if (ipv4_is_multicast(out->destination))
-        out->options.time_to_live = udp->group_time_to_live;
+    const struct ip_settings *ip = &udp->socket->ip;
+    out->options = (struct ipv4_options){
+        .time_to_live =
+            ipv4_is_multicast(out->destination) ? ip->group_time_to_live : ip->time_to_live,
+        .service = ip->service,
+        .dont_fragment = ip->discovery == IP_PMTUDISC_DO || ip->discovery == IP_PMTUDISC_PROBE,
+        .broadcast_allowed = udp->socket->broadcast,
+    };
     if (control != NULL && control->has_time_to_live)
         out->options.time_to_live = (u8)control->time_to_live;
     if (control != NULL && control->has_service)
@@ -202,7 +206,8 @@ long udp_send(struct socket *socket, struct message *message) {
     }
     write_header(packet, &target, udp->port);
     status = ipv4_send(packet, target.source, target.destination, IP_UDP, &target.options);
-    if (status == -ENOBUFS && !udp->tells_errors) // lost on the way, which may happen anywhere
+    if (status == -ENOBUFS &&
+        !udp->socket->ip.tells_errors) // lost on the way, which may happen anywhere
         status = 0;
     return status < 0 ? status : (long)message->size;
 }
@@ -218,14 +223,14 @@ static void tell(const struct udp *udp, const struct packet *packet, struct mess
     struct control *control = message->control;
     if (control == NULL)
         return;
-    control->has_packet = udp->tells_packet;
+    control->has_packet = udp->socket->ip.tells_packet;
     control->packet = (struct in_pktinfo){.ipi_ifindex = packet->interface->index,
                                           .ipi_addr.s_addr = packet->destination};
     control->packet.ipi_spec_dst.s_addr =
         packet->broadcast ? packet->interface->address : packet->destination;
-    control->has_time_to_live = udp->tells_time_to_live;
+    control->has_time_to_live = udp->socket->ip.tells_time_to_live;
     control->time_to_live = packet->ip->time_to_live;
-    control->has_service = udp->tells_service;
+    control->has_service = udp->socket->ip.tells_service;
     control->service = packet->ip->service;
 }
 

@@ -21,10 +21,6 @@ struct udp {
     bool shut_read, shut_write;
     struct list queue; // packets, data at the payload, the header in front of it
     size_t queued;     // what they count, against the limit
-    struct ipv4_options options;
-    u8 group_time_to_live;
-    int discovery; // IP_MTU_DISCOVER
-    bool tells_packet, tells_time_to_live, tells_service, tells_errors;
 };
 
 // udp_ports.c

@@ -1,4 +1,4 @@
-// UDP as applications use it: bind, connect, options (udp(7), ip(7)).
+// UDP as applications use it: bind, connect, close (udp(7)). Options are those of ip(7).
 
 #include "udp.h"
 
@@ -16,7 +16,6 @@ static int udp_create(struct socket *socket) {
     if (udp == NULL)
         return -ENOMEM;
     udp->socket = socket;
-    udp->group_time_to_live = 1; // RFC 1112, 6.1
     list_init(&udp->link);
     list_init(&udp->queue);
     socket->connection = udp;
@@ -143,115 +142,6 @@ static long udp_ioctl(struct socket *socket, unsigned command, u64 argument) {
     return user_write((void *)(uintptr_t)argument, &bytes, sizeof(bytes));
 }
 
-// --- Options of the IP level ---
-
-static int number_of(const void *value, socklen_t size, int *out) {
-    u8 byte;
-    if (size >= sizeof(*out)) {
-        memcpy(out, value, sizeof(*out));
-    } else if (size >= 1) {
-        memcpy(&byte, value, 1);
-        *out = byte;
-    } else {
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static bool *tells(struct udp *udp, int name) {
-    switch (name) {
-    case IP_PKTINFO:
-        return &udp->tells_packet;
-    case IP_RECVTTL:
-        return &udp->tells_time_to_live;
-    case IP_RECVTOS:
-        return &udp->tells_service;
-    case IP_RECVERR:
-        return &udp->tells_errors;
-    default:
-        return NULL;
-    }
-}
-
-static int set_time_to_live(u8 *out, int value, int by_default) {
-    if (value == -1)
-        value = by_default;
-    else if (value < 1 || value > 255)
-        return -EINVAL;
-    *out = (u8)value;
-    return 0;
-}
-
-static int udp_set_option(struct socket *socket, int level, int name, const void *value,
-                          socklen_t size) {
-    struct udp *udp = socket->connection;
-    int number, status = level != IPPROTO_IP ? -ENOPROTOOPT : number_of(value, size, &number);
-    if (status < 0)
-        return status;
-    if (tells(udp, name) != NULL) {
-        *tells(udp, name) = number != 0;
-        return 0;
-    }
-    switch (name) {
-    case IP_TTL:
-        return set_time_to_live(&udp->options.time_to_live, number, 0);
-    case IP_MULTICAST_TTL:
-        return set_time_to_live(&udp->group_time_to_live, number, 1);
-    case IP_TOS:
-        udp->options.service = (u8)number;
-        return 0;
-    case IP_MTU_DISCOVER:
-        if (number < IP_PMTUDISC_DONT || number > IP_PMTUDISC_OMIT)
-            return -EINVAL;
-        udp->discovery = number;
-        udp->options.dont_fragment = number == IP_PMTUDISC_DO || number == IP_PMTUDISC_PROBE;
-        return 0;
-    case IP_ADD_MEMBERSHIP: // nobody listens to groups
-    case IP_DROP_MEMBERSHIP:
-        return -EOPNOTSUPP;
-    default:
-        return -ENOPROTOOPT;
-    }
-}
-
-static int get_number(struct udp *udp, int name, int *number) {
-    struct route route;
-    const bool *flag = tells(udp, name);
-    switch (name) {
-    case IP_TTL:
-        *number = udp->options.time_to_live != 0 ? udp->options.time_to_live : 64;
-        return 0;
-    case IP_MULTICAST_TTL:
-        *number = udp->group_time_to_live;
-        return 0;
-    case IP_TOS:
-        *number = udp->options.service;
-        return 0;
-    case IP_MTU_DISCOVER:
-        *number = udp->discovery;
-        return 0;
-    case IP_MTU:
-        if (udp->peer_port == 0 || route_find(udp->peer, &route) < 0)
-            return -ENOTCONN;
-        *number = (int)route.interface->mtu;
-        return 0;
-    default:
-        *number = flag != NULL && *flag;
-        return flag != NULL ? 0 : -ENOPROTOOPT;
-    }
-}
-
-static int udp_get_option(struct socket *socket, int level, int name, void *value,
-                          socklen_t *size) {
-    int number,
-        status = level != IPPROTO_IP ? -ENOPROTOOPT : get_number(socket->connection, name, &number);
-    if (status < 0)
-        return status;
-    *size = MIN(*size, (socklen_t)sizeof(number));
-    memcpy(value, &number, *size);
-    return 0;
-}
-
 const struct protocol udp_protocol = {
     .domain = AF_INET,
     .type = SOCK_DGRAM,
@@ -265,7 +155,5 @@ const struct protocol udp_protocol = {
     .shutdown = udp_shutdown,
     .name = udp_name,
     .poll = udp_poll,
-    .set_option = udp_set_option,
-    .get_option = udp_get_option,
     .ioctl = udp_ioctl,
 };

@@ -295,8 +295,7 @@ static int unix_get_option(struct socket *socket, int level, int name, void *val
         *size = MIN(*size, (socklen_t)sizeof(*credentials));
         return 0;
     case SO_PASSCRED:
-    case SO_ACCEPTCONN:
-        *(int *)value = name == SO_PASSCRED ? u->tells_credentials : u->listening;
+        *(int *)value = u->tells_credentials;
         *size = MIN(*size, (socklen_t)sizeof(int));
         return 0;
     default:

@@ -78,7 +78,10 @@ static void make_socket(struct world *world) {
         put(world, pick(SLOTS), sys_socket(AF_UNIX, type, 0));
         break;
     case 1:
-        put(world, pick(SLOTS), sys_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+        if (pick(4) == 0)
+            put(world, pick(SLOTS), sys_socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, 0));
+        else
+            put(world, pick(SLOTS), sys_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
         break;
     default:
         if (sys_socketpair(AF_UNIX, type, 0, ends) == 0) {
@@ -118,6 +121,13 @@ static void send_something(struct world *world, int fd) {
         header.msg_namelen = inet ? sizeof(port) : (socklen_t)size;
     }
     sys_sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// A dump, or what looks a little like one.
+static void ask_netlink(int fd) {
+    u32 request[5] = {pick(8) ? 20 : pick(40),
+                      (pick(3) ? 18 + 4 * pick(2) : pick(30)) | 0x301U << 16, 7, 0, pick(3)};
+    sys_sendto(fd, request, pick(8) ? 20 : pick(20), MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
 }
 
 static void receive_something(struct world *world, int fd) {
@@ -189,7 +199,7 @@ static void step(struct world *world) {
     struct epoll_event events[4];
     unsigned slot = pick(SLOTS);
     int fd = world->fds[slot];
-    switch (pick(16)) {
+    switch (pick(17)) {
     case 0 ... 1:
         make_socket(world);
         break;
@@ -213,6 +223,9 @@ static void step(struct world *world) {
         break;
     case 14:
         configure(fd);
+        break;
+    case 15:
+        ask_netlink(fd);
         break;
     default:
         sys_epoll_wait(world->epoll, events, 4, 0);
