@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         compile_program(name, tree / name)
         compile_program(name, tree / f"{name}-static", "-static")
     compile_program("errors", tree / "errors", *ERRORS_FLAGS)
+    compile_program("echo", tree / "echo")
     return build(tree, command="/local /tmp", output=tree.parent / "sockets.img")
 
 
@@ -56,3 +60,45 @@ def test_every_error_is_the_one_that_linux_gives(image: Image, tmp_path: Path) -
     program = compile_program("errors", tmp_path / "errors", *ERRORS_FLAGS)
     host = subprocess.run([program], capture_output=True, text=True, timeout=60, check=True)
     assert console_of(image, "/errors").rstrip().splitlines() == host.stdout.splitlines()
+
+
+def talk(host: str, port: int, connections: int) -> None:
+    """Hold so many connections to an echo server at once; say something on each, twice; end the server."""
+    with ExitStack() as stack:
+        address = (host, port)
+        clients = [
+            stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(connections)
+        ]
+        for size in (100, 5000):
+            for number, client in enumerate(clients):
+                client.sendall(b"%04d" % number * (size // 4))
+            for number, client in enumerate(clients):
+                data = b""
+                while len(data) < size:
+                    piece = client.recv(size - len(data))
+                    assert piece, f"connection {number} ended after {len(data)} of {size} bytes"
+                    data += piece
+                assert data == b"%04d" % number * (size // 4)
+        clients[0].sendall(b"quit")
+        assert clients[0].recv(10) == b"quit"
+
+
+CONNECTIONS = 500
+
+
+def test_textbook_echo_server_on_linux(tmp_path: Path) -> None:
+    program = compile_program("echo", tmp_path / "echo")
+    with subprocess.Popen([program, "0"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        started = re.match(r"listening on (\d+)", server.stdout.readline())
+        assert started is not None
+        talk("127.0.0.1", int(started[1]), CONNECTIONS)
+        assert server.wait(60) == 0
+
+
+def test_textbook_echo_server_serves_500_connections_in_the_guest(image: Image) -> None:
+    with osvlab.run(image, command="/echo 7", memory="64M", ports={7: None}, timeout=180) as vm:
+        vm.wait_for("listening on 7")
+        talk("127.0.0.1", vm.ports[7], CONNECTIONS)
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert "echo: ok" in vm.console.text
