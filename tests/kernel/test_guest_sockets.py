@@ -62,23 +62,31 @@ def test_every_error_is_the_one_that_linux_gives(image: Image, tmp_path: Path) -
     assert console_of(image, "/errors").rstrip().splitlines() == host.stdout.splitlines()
 
 
-def talk(host: str, port: int, connections: int) -> None:
-    """Hold so many connections to an echo server at once; say something on each, twice; end the server."""
+def exchange(clients: list[socket.socket], size: int) -> None:
+    for number, client in enumerate(clients):
+        client.sendall(b"%04d" % number * (size // 4))
+    for number, client in enumerate(clients):
+        data = b""
+        while len(data) < size:
+            piece = client.recv(size - len(data))
+            assert piece, f"connection {number} ended after {len(data)} of {size} bytes"
+            data += piece
+        assert data == b"%04d" % number * (size // 4)
+
+
+def talk(port: int, connections: int) -> None:
+    """Hold so many connections to an echo server at once, say something on each, and end the server.
+
+    Each answers before the next one is made: QEMU accepts one at a time, and when two come at once, the
+    host tries again only after a second.
+    """
     with ExitStack() as stack:
-        address = (host, port)
-        clients = [
-            stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(connections)
-        ]
-        for size in (100, 5000):
-            for number, client in enumerate(clients):
-                client.sendall(b"%04d" % number * (size // 4))
-            for number, client in enumerate(clients):
-                data = b""
-                while len(data) < size:
-                    piece = client.recv(size - len(data))
-                    assert piece, f"connection {number} ended after {len(data)} of {size} bytes"
-                    data += piece
-                assert data == b"%04d" % number * (size // 4)
+        clients: list[socket.socket] = []
+        for _ in range(connections):
+            clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)))
+            exchange(clients[-1:], 4)
+        exchange(clients, 100)
+        exchange(clients, 5000)
         clients[0].sendall(b"quit")
         assert clients[0].recv(10) == b"quit"
 
@@ -92,13 +100,13 @@ def test_textbook_echo_server_on_linux(tmp_path: Path) -> None:
         assert server.stdout is not None
         started = re.match(r"listening on (\d+)", server.stdout.readline())
         assert started is not None
-        talk("127.0.0.1", int(started[1]), CONNECTIONS)
+        talk(int(started[1]), CONNECTIONS)
         assert server.wait(60) == 0
 
 
 def test_textbook_echo_server_serves_500_connections_in_the_guest(image: Image) -> None:
     with osvlab.run(image, command="/echo 7", memory="64M", ports={7: None}, timeout=180) as vm:
         vm.wait_for("listening on 7")
-        talk("127.0.0.1", vm.ports[7], CONNECTIONS)
+        talk(vm.ports[7], CONNECTIONS)
         assert vm.wait() == osvlab.Exited(0), vm.console.text
         assert "echo: ok" in vm.console.text
