@@ -9,15 +9,15 @@ import pytest
 from tests.kernel import host
 
 # All but what gives interfaces their addresses, and shows them.
-OTHERS = {"configure.c", "dhcp.c", "dhcp_message.c", "procfs.c"}
+OTHERS = {f"network/{name}.c" for name in ("configure", "dhcp", "dhcp_message", "procfs")}
 SHIM = ["tests/host/files_shim.c", "tests/host/threads_shim.c", "boot/print.c"]
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = [*host.KERNEL.glob("files/*.c"), *host.KERNEL.glob("network/*.c")]
-    parts = [str(p.relative_to(host.KERNEL)) for p in found if p.name not in OTHERS]
-    sources = ["tests/host/sockets_test.c", *parts, *SHIM]
+    parts = {str(p.relative_to(host.KERNEL)) for p in found} - OTHERS
+    sources = ["tests/host/sockets_test.c", *sorted(parts), *SHIM]
     flags = ["-I.", "-iquote", "files", "-pthread"]
     return host.build(tmp_path_factory.mktemp("sockets") / "sockets_test", sources, flags)
 
