@@ -48,15 +48,17 @@ void tcp_syn_acknowledged(struct tcp_connection *c, const struct tcp_segment *s)
     c->snd.lost = c->snd.again = c->snd.recover = c->snd.una;
 }
 
-// True: the peer has something that it did not have before.
+// True: the peer has something that it did not have before. What is not about bytes on their way is
+// not believed; distances are compared, since numbers far apart have no order.
 static bool take_sacks(struct tcp_connection *c, const struct tcp_segment *s) {
     u32 before = c->snd.sacked ? c->snd.sacked->bytes : 0;
+    u32 outstanding = c->snd.nxt - c->snd.una, acked = s->acknowledgement - c->snd.una;
 
     for (u8 i = 0; c->sack && i < s->sack_count; i++) {
-        const struct tcp_range *r = &s->sacks[i];
-        if (tcp_before(s->acknowledgement, r->start) && tcp_before(c->snd.una, r->start) &&
-            tcp_before(r->start, r->end) && !tcp_before(c->snd.nxt, r->end))
-            tcp_ranges_add(&c->snd.sacked, r->start, r->end);
+        u32 start = s->sacks[i].start - c->snd.una, end = s->sacks[i].end - c->snd.una;
+        if (0 < start && start < end && end <= outstanding &&
+            (acked > outstanding || acked < start))
+            tcp_ranges_add(&c->snd.sacked, s->sacks[i].start, s->sacks[i].end);
     }
     return c->snd.sacked && c->snd.sacked->bytes != before;
 }
@@ -109,8 +111,8 @@ static void advance(struct tcp_connection *c, const struct tcp_segment *s) {
 bool tcp_acknowledged(struct tcp_connection *c, const struct tcp_segment *s) {
     u32 ack = s->acknowledgement;
 
-    if (tcp_before(c->snd.nxt, ack) || tcp_before(ack, c->snd.una - c->snd.wnd_most)) {
-        tcp_challenge(c); // RFC 5961, section 5
+    if (ack - c->snd.una > c->snd.nxt - c->snd.una && c->snd.una - ack > c->snd.wnd_most) {
+        tcp_challenge(c); // neither new nor a little old: RFC 5961, section 5
         return false;
     }
     bool outstanding = c->snd.una != c->snd.nxt;

@@ -60,19 +60,13 @@ static bool is_old(const struct tcp_connection *c, const struct tcp_segment *s) 
            network_now() - c->stamp.recent_at < PAWS_VALID;
 }
 
-static u32 end_of(const struct tcp_segment *s) {
-    return s->sequence + s->length + !!(s->flags & TH_SYN) + !!(s->flags & TH_FIN);
-}
-
-// When the window is closed, what is next is still looked at, for its acknowledgement.
+// It begins in the window, or before it and reaches into it. What is next is looked at even when the
+// window is closed, for its acknowledgement. Distances are compared: any two numbers have one.
 static bool is_acceptable(const struct tcp_connection *c, const struct tcp_segment *s) {
-    u32 end = end_of(s);
+    u32 length = s->length + !!(s->flags & TH_SYN) + !!(s->flags & TH_FIN);
+    u32 ahead = s->sequence - c->rcv.nxt, behind = c->rcv.nxt - s->sequence;
 
-    if (s->sequence == c->rcv.nxt)
-        return true;
-    if (!tcp_before(s->sequence, c->rcv.adv))
-        return false;
-    return end == s->sequence ? !tcp_before(end, c->rcv.nxt) : tcp_before(c->rcv.nxt, end);
+    return ahead == 0 || ahead < c->rcv.adv - c->rcv.nxt || behind < length;
 }
 
 static void answer_unacceptable(struct tcp_connection *c, const struct tcp_segment *s) {
@@ -222,6 +216,7 @@ static void take_fin(struct tcp_connection *c, const struct tcp_segment *s) {
         return;
     c->rcv.fin = true;
     c->rcv.nxt++;
+    tcp_ranges_clear(&c->rcv.early); // behind the end there is nothing
     c->rcv.adv = tcp_later(c->rcv.adv, c->rcv.nxt);
     c->ack_now = true;
     switch (c->state) {
@@ -354,7 +349,7 @@ void tcp_error(const struct ipv4_header *sent, const u8 *transport, int error, u
         tcp_find(sent->source, header->source, sent->destination, header->destination);
     u32 sequence = swap32(header->sequence);
 
-    if (!c || tcp_before(sequence, c->snd.una) || !tcp_before(sequence, c->snd.nxt))
+    if (!c || sequence - c->snd.una >= c->snd.nxt - c->snd.una)
         return; // not about anything that is on its way
     if (error == EMSGSIZE && tcp_synchronized(c))
         path_is_narrow(c, mtu);

@@ -10,6 +10,13 @@ u8 heard_data[70000];
 u16 heard_to, heard_from;
 static u32 read_position, write_position;
 
+void peer_is_known(void) {
+    u8 frame[64];
+
+    shim_arrive(frame, shim_arp(frame, 1, shim_peer_mac, PEER, US));
+    shim_forget_sent();
+}
+
 void script_begin(void) {
     static bool started;
 
@@ -18,9 +25,7 @@ void script_begin(void) {
         shim_card_start(US, "255.255.255.0", PEER);
         started = true;
     }
-    u8 frame[64]; // so that we know where the peer is
-    shim_arrive(frame, shim_arp(frame, 1, shim_peer_mac, PEER, US));
-    shim_forget_sent();
+    peer_is_known();
     static u16 port = 1000;
     script = (struct script){
         .our_port = 80, .peer_port = ++port, .peer_iss = 0xfffffff0, .window = 65535};

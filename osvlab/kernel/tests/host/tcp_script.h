@@ -23,7 +23,8 @@ extern struct tcp_segment heard; // the last thing we said; its data is heard_da
 extern u8 heard_data[70000];
 extern u16 heard_to, heard_from; // its ports
 
-void script_begin(void); // forgets everything said so far
+void script_begin(void);  // forgets everything said so far
+void peer_is_known(void); // to ARP
 void option(const void *bytes, size_t size);
 void option_mss(u16 mss);
 void option_scale(u8 shift);

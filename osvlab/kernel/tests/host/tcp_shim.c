@@ -6,11 +6,15 @@
 
 // --- Memory ---
 
-unsigned shim_memory_fails;
+unsigned shim_memory_fails, shim_packets_fail;
 size_t shim_pages, shim_objects;
 
+static bool happens(unsigned chance) {
+    return chance && shim_pick(1000) < chance;
+}
+
 static bool fails(void) {
-    return shim_memory_fails && shim_pick(1000) < shim_memory_fails;
+    return happens(shim_memory_fails);
 }
 
 void *pages_allocate(size_t count) {
@@ -33,6 +37,8 @@ void memory_statistics(struct memory_statistics *out) {
 
 void *__wrap_kzalloc(size_t size);
 void __wrap_kfree(void *object);
+struct packet *__wrap_packet_allocate(size_t size);
+struct packet *__real_packet_allocate(size_t size);
 
 void *__wrap_kzalloc(size_t size) {
     if (fails())
@@ -44,6 +50,10 @@ void *__wrap_kzalloc(size_t size) {
 void __wrap_kfree(void *object) {
     shim_objects -= object != NULL;
     free(object);
+}
+
+struct packet *__wrap_packet_allocate(size_t size) {
+    return happens(shim_packets_fail) ? NULL : __real_packet_allocate(size);
 }
 
 int user_write(void *to, const void *from, size_t size) {
@@ -189,6 +199,48 @@ struct tcp_connection *shim_connection(struct socket *socket) {
     return socket->connection;
 }
 
+static bool in_order(u32 a, u32 b) {
+    return !tcp_before(b, a);
+}
+
+static void check_ranges(const struct tcp_ranges *r, u32 low, u32 high) {
+    u32 bytes = 0;
+
+    for (u32 i = 0; r && i < r->count; i++) {
+        CHECK(tcp_before(low, r->at[i].start), true);
+        CHECK(tcp_before(r->at[i].start, r->at[i].end), true);
+        low = r->at[i].end;
+        bytes += r->at[i].end - r->at[i].start;
+    }
+    CHECK(in_order(low, high), true);
+    CHECK(r ? r->bytes : 0, bytes);
+    CHECK(!r || r->count, true);
+}
+
+static bool check(struct tcp_connection *c, void *unused) {
+    (void)unused;
+    if (c->state == TCP_LISTEN || c->state == TCP_CLOSE)
+        return false;
+    CHECK(in_order(c->snd.una, c->snd.nxt) && in_order(c->snd.nxt, c->snd.end + c->snd.fin), true);
+    check_ranges(c->snd.sacked, c->snd.una, c->snd.nxt);
+    CHECK(in_order(c->snd.lost, c->snd.nxt) && in_order(c->snd.again, c->snd.nxt), true);
+    if (c->snd.una != c->snd.nxt && c->state != TCP_TIME_WAIT)
+        CHECK(c->deadlines[TIMER_RETRANSMIT] != NEVER, true);
+    for (int i = 0; i < TCP_TIMERS; i++)
+        CHECK(c->timer.deadline <= c->deadlines[i], true);
+    if (c->state == TCP_SYN_SENT)
+        return false;
+    CHECK(c->mss > 0 && c->congestion.window >= c->mss, true);
+    CHECK(in_order(c->rcv.read, c->rcv.nxt) && in_order(c->rcv.nxt, c->rcv.adv), true);
+    CHECK(c->rcv.adv - c->rcv.read <= TCP_RING_MOST + 1, true);
+    check_ranges(c->rcv.early, c->rcv.nxt, c->rcv.adv);
+    return false;
+}
+
+void shim_check_all(void) {
+    tcp_each(check, NULL);
+}
+
 struct tcp_info shim_info(struct socket *socket) {
     struct tcp_info info = {0};
     socklen_t size = sizeof(info);
@@ -200,7 +252,7 @@ struct tcp_info shim_info(struct socket *socket) {
 // --- The line ---
 
 struct shim_link shim_line;
-static u64 line_free; // when the last byte so far has left
+static u64 line_free[2]; // when the last byte so far has left, by direction
 static struct interface *line;
 
 struct flight {
@@ -221,7 +273,7 @@ static void arrive(struct network_timer *timer) {
 }
 
 static struct packet *copy_of(const struct packet *packet) {
-    struct packet *copy = packet_allocate(packet->length);
+    struct packet *copy = __real_packet_allocate(packet->length);
     memcpy(packet_put(copy, packet->length), packet->data, packet->length);
     return copy;
 }
@@ -241,8 +293,13 @@ static u64 delay(void) {
     return shim_line.delay + (shim_line.jitter ? shim_pick((unsigned)shim_line.jitter) : 0);
 }
 
+// A full duplex line: towards the higher port, and towards the lower.
+static u64 *direction_of(const struct packet *packet) {
+    return &line_free[memcmp(packet->data + IPV4_HEADER, packet->data + IPV4_HEADER + 2, 2) < 0];
+}
+
 static int line_transmit(struct interface *interface, struct packet *packet) {
-    u64 start = MAX(line_free, shim_time);
+    u64 *free_at = direction_of(packet), start = MAX(*free_at, shim_time);
     size_t waiting = (size_t)((start - shim_time) * shim_line.rate / SECOND);
 
     CHECK(packet->length <= interface->mtu, true);
@@ -251,7 +308,7 @@ static int line_transmit(struct interface *interface, struct packet *packet) {
         shim_line.dropped++;
     } else {
         if (shim_line.rate)
-            line_free = start += packet->length * SECOND / shim_line.rate;
+            *free_at = start += packet->length * SECOND / shim_line.rate;
         fly(packet, start + delay());
         if (shim_pick(1000) < shim_line.doubled)
             fly(packet, start + delay());
@@ -270,7 +327,7 @@ void shim_link_start(u32 mtu) {
     line->sends_checksums = false;
     line->transmit = line_transmit;
     line->flush = line->poll = nothing;
-    line_free = 0;
+    line_free[0] = line_free[1] = 0;
 }
 
 void shim_link_empty(void) {
@@ -282,7 +339,7 @@ void shim_link_empty(void) {
         packet_free(flight->packet);
         free(flight);
     }
-    line_free = 0;
+    line_free[0] = line_free[1] = 0;
 }
 
 bool shim_next_event(void) {

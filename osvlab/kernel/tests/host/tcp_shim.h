@@ -6,8 +6,8 @@
 
 #include "network_shim.h"
 
-// Memory: allocations (pages and objects) fail with this chance in a thousand.
-extern unsigned shim_memory_fails;
+// Memory: allocations (pages and objects; packets) fail with this chance in a thousand.
+extern unsigned shim_memory_fails, shim_packets_fail;
 extern size_t shim_pages, shim_objects; // in use
 
 // What the socket layer was told, per socket, in its `ready` word.
@@ -24,6 +24,7 @@ long shim_receive(struct socket *socket, void *bytes, size_t size, int flags);
 unsigned shim_poll(struct socket *socket);
 int shim_error(struct socket *socket);
 void shim_option(struct socket *socket, int name, int value);
+void shim_check_all(void); // every connection's invariants
 struct tcp_connection *shim_connection(struct socket *socket);
 struct tcp_info shim_info(struct socket *socket);
 

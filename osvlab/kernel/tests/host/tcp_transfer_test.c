@@ -1,6 +1,6 @@
 // Megabytes both ways at once over a line that loses, doubles, damages and reorders, by a seed:
 // every byte arrives, once, in order, and nothing is left behind.
-// Arguments: first seed, number of seeds, bytes each way.
+// Arguments: first seed, number of seeds, bytes each way, allocations that fail in a thousand.
 
 #include "tcp_shim.h"
 
@@ -54,6 +54,8 @@ static void read_some(struct side *s, bool all) {
     }
 }
 
+static unsigned failing;
+
 static bool done(const struct side *s) {
     return s->shut && s->ended;
 }
@@ -98,6 +100,7 @@ static void transfer(u64 seed, size_t total) {
     struct side b = {.key = ~seed, .peer_key = seed, .total = shim_pick(2) ? total : total / 9};
     a.socket = shim_socket();
     CHECK(shim_connect(a.socket, "127.0.0.1", 7), -EINPROGRESS);
+    shim_memory_fails = shim_packets_fail = failing;
     unsigned quiet = 0;
     bool without = !shim_pick(4); // SACK: then it is NewReno
 
@@ -113,7 +116,10 @@ static void transfer(u64 seed, size_t total) {
         pump(&a);
         if (b.socket)
             pump(&b);
+        if (!shim_pick(50))
+            shim_check_all();
     }
+    shim_memory_fails = shim_packets_fail = 0;
     CHECK(a.read, b.total);
     CHECK(b.read, a.total);
     shim_close(a.socket);
@@ -133,6 +139,7 @@ int main(int count, char **arguments) {
     u64 seeds = count > 2 ? strtoul(arguments[2], NULL, 0) : 20;
     size_t total = count > 3 ? strtoul(arguments[3], NULL, 0) : 300000;
 
+    failing = count > 4 ? (unsigned)strtoul(arguments[4], NULL, 0) : 0;
     shim_start();
     shim_link_start(1500);
     size_t before = shim_objects;
@@ -140,7 +147,7 @@ int main(int count, char **arguments) {
         u64 began = shim_time;
         transfer(seed, total);
         CHECK(shim_objects, before);
-        if (count > 4)
+        if (count > 5)
             printf("seed %lu: %.1f s, lost %u, carried %lu\n", seed,
                    (double)(shim_time - began) / SECOND, shim_line.lost, shim_line.carried);
     }
