@@ -61,6 +61,16 @@ int user_write(void *to, const void *from, size_t size) {
     return 0;
 }
 
+// --- What is beside TCP ---
+
+void udp_receive(struct packet *packet) {
+    packet_free(packet);
+}
+
+void udp_error(const struct ipv4_header *sent, const u8 *transport, int error) {
+    (void)sent, (void)transport, (void)error;
+}
+
 // --- The socket layer ---
 
 struct socket *socket_new(const struct protocol *protocol) {
