@@ -69,6 +69,7 @@ struct tcp_segment {
     u32 window; // as in the packet: not scaled
     const u8 *data;
     u8 flags;
+    bool placed; // the data is in the ring already, above rcv.nxt
     bool has_timestamp, has_scale, may_sack;
     u8 scale, sack_count;
     u16 mss;
@@ -185,7 +186,8 @@ static inline u32 tcp_earlier(u32 a, u32 b) {
 // tcp_ring.c
 u32 tcp_ring_reserve(struct tcp_ring *ring, u32 at, u32 size);      // bytes there is memory for
 u8 *tcp_ring_piece(const struct tcp_ring *ring, u32 at, u32 *size); // in one piece
-void tcp_ring_put(struct tcp_ring *ring, u32 at, const u8 *data, u32 size); // reserved before
+void tcp_ring_put(struct tcp_ring *ring, u32 at, const u8 *data, u32 size);    // reserved before
+u64 tcp_ring_put_sum(struct tcp_ring *ring, u32 at, const u8 *data, u32 size); // the checksum's
 u64 tcp_ring_take(const struct tcp_ring *ring, u32 at, u8 *to, u32 size, bool sum);
 void tcp_ring_release(struct tcp_ring *ring, u32 from, u32 to); // whole pages below `to`
 void tcp_ring_clear(struct tcp_ring *ring);

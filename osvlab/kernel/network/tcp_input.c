@@ -10,6 +10,7 @@
 
 #define ACK_DELAY (40 * MILLISECOND)
 #define CHALLENGES_A_SECOND 10
+#define WORTH_PLACING 256
 #define MTU_LEAST 552 // as on Linux: what a forger may not go below
 #define PAWS_VALID (24UL * 24 * 3600 * SECOND)
 
@@ -197,7 +198,8 @@ static void take_text(struct tcp_connection *c, const struct tcp_segment *s) {
     u32 room = tcp_ring_reserve(&c->rcv.ring, s->sequence, length);
     if (room < length && (!in_order || room == 0))
         return; // no memory: as if it had been lost
-    tcp_ring_put(&c->rcv.ring, s->sequence, s->data, room);
+    if (!s->placed)
+        tcp_ring_put(&c->rcv.ring, s->sequence, s->data, room);
     if (in_order)
         advance(c, room);
     else
@@ -322,10 +324,38 @@ static void deliver(const struct packet *packet, struct tcp_segment *s) {
         tcp_refuse(packet, s);
 }
 
+// The connection that waits for exactly these bytes, with room for them; or NULL.
+static struct tcp_connection *waits_for(const struct packet *packet, const struct tcp_segment *s) {
+    const struct tcp_header *header = (const void *)packet->data;
+    struct tcp_connection *c =
+        tcp_find(packet->destination, header->destination, packet->source, header->source);
+
+    if (!c || c->state != TCP_ESTABLISHED || s->sequence != c->rcv.nxt || c->rcv.early ||
+        c->rcv.adv - c->rcv.nxt < s->length ||
+        tcp_ring_reserve(&c->rcv.ring, s->sequence, s->length) < s->length)
+        return NULL;
+    return c;
+}
+
+// Verifies the checksum. Bytes that come next are put where they belong on the way, so that they
+// are read only once: if they turn out damaged, they lie where nothing is yet.
+static bool is_intact(const struct packet *packet, struct tcp_segment *s) {
+    if (packet->checksum_good)
+        return true;
+    u64 sum = checksum_pseudo_header(packet->source, packet->destination, IP_TCP, packet->length);
+    sum = checksum_add(sum, packet->data, packet->length - s->length);
+    struct tcp_connection *c = s->length >= WORTH_PLACING ? waits_for(packet, s) : NULL;
+    if (!c)
+        return !checksum_finish(checksum_add(sum, s->data, s->length));
+    s->placed = true;
+    u64 data = tcp_ring_put_sum(&c->rcv.ring, s->sequence, s->data, s->length);
+    return !checksum_finish(sum + data);
+}
+
 void tcp_receive(struct packet *packet) {
     struct tcp_segment segment;
 
-    if (tcp_parse(packet, &segment))
+    if (tcp_parse(packet, &segment) && is_intact(packet, &segment))
         deliver(packet, &segment);
     packet_free(packet);
 }

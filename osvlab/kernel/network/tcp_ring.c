@@ -93,15 +93,30 @@ u8 *tcp_ring_piece(const struct tcp_ring *ring, u32 at, u32 *size) {
     return ring->pages[place_of(at)] + offset;
 }
 
+// The sums of pieces that follow each other: what begins at an odd offset has its bytes swapped.
+static u64 add_sum(u64 total, u32 offset, u64 sum) {
+    return total + (offset % 2 ? checksum_swap(sum) : sum);
+}
+
 void tcp_ring_put(struct tcp_ring *ring, u32 at, const u8 *data, u32 size) {
-    while (size > 0) {
-        u32 piece = size;
-        u8 *to = tcp_ring_piece(ring, at, &piece);
-        memcpy(to, data, piece);
-        data += piece;
-        at += piece;
-        size -= piece;
+    for (u32 done = 0; done < size;) {
+        u32 piece = size - done;
+        u8 *to = tcp_ring_piece(ring, at + done, &piece);
+        memcpy(to, data + done, piece);
+        done += piece;
     }
+}
+
+u64 tcp_ring_put_sum(struct tcp_ring *ring, u32 at, const u8 *data, u32 size) {
+    u64 total = 0;
+
+    for (u32 done = 0; done < size;) {
+        u32 piece = size - done;
+        u8 *to = tcp_ring_piece(ring, at + done, &piece);
+        total = add_sum(total, done, checksum_copy(0, to, data + done, piece));
+        done += piece;
+    }
+    return total;
 }
 
 // Copies out, and adds up the checksum if `sum`.
@@ -111,13 +126,10 @@ u64 tcp_ring_take(const struct tcp_ring *ring, u32 at, u8 *to, u32 size, bool su
     for (u32 done = 0; done < size;) {
         u32 piece = size - done;
         const u8 *from = tcp_ring_piece(ring, at + done, &piece);
-        if (sum) {
-            u64 part = checksum_copy(0, to + done, from, piece);
-            part = (part & UINT32_MAX) + (part >> 32);
-            total += done % 2 ? checksum_swap(part) : part;
-        } else {
+        if (sum)
+            total = add_sum(total, done, checksum_copy(0, to + done, from, piece));
+        else
             memcpy(to + done, from, piece);
-        }
         done += piece;
     }
     return total;
