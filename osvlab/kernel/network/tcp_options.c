@@ -1,7 +1,7 @@
 // Options of TCP sockets (tcp(7)), and TCP_INFO.
 //
 // An option's value is checked against the bounds of Linux before anything changes. Those of
-// SOL_SOCKET are the socket layer's; it tells of SO_KEEPALIVE here, too.
+// SOL_SOCKET are the socket layer's, but for SO_KEEPALIVE, which sets a timer.
 
 #include "tcp.h"
 
@@ -74,15 +74,16 @@ int tcp_set_option(struct socket *socket, int level, int name, const void *value
     struct tcp_connection *c = socket->connection;
     int number;
 
-    if (level == SOL_SOCKET && name == SO_KEEPALIVE) {
-        tcp_keep_alive(c);
-        return 0;
-    }
-    if (level != IPPROTO_TCP)
+    if (level != IPPROTO_TCP && (level != SOL_SOCKET || name != SO_KEEPALIVE))
         return -ENOPROTOOPT;
     if (size < sizeof(number))
         return -EINVAL;
     memcpy(&number, value, sizeof(number));
+    if (level == SOL_SOCKET) {
+        socket->keep_alive = number != 0;
+        tcp_keep_alive(c);
+        return 0;
+    }
     int status = set(c, name, number);
     if (status < 0)
         return status;

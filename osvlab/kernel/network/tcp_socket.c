@@ -215,14 +215,19 @@ u32 tcp_send_limit(const struct tcp_connection *c) {
     return MAX(MIN(limit, TCP_RING_MOST), LIMIT_LEAST);
 }
 
+// Written, not acknowledged; neither the SYN nor the FIN counts.
+static u32 bytes_kept(const struct tcp_connection *c) {
+    return c->snd.end - tcp_earlier(tcp_later(c->snd.una, c->snd.iss + 1), c->snd.end);
+}
+
 static u32 send_room(const struct tcp_connection *c) {
-    u32 used = c->snd.end - tcp_later(c->snd.una, c->snd.iss + 1), limit = tcp_send_limit(c);
-    return limit - MIN(used, limit);
+    u32 limit = tcp_send_limit(c);
+    return limit - MIN(bytes_kept(c), limit);
 }
 
 static long write_ring(struct tcp_connection *c, struct message *message) {
     u32 size = (u32)MIN(message_left(message), (size_t)send_room(c)), done = 0;
-    bool empty = c->snd.end == c->snd.una;
+    bool empty = bytes_kept(c) == 0;
 
     if (size == 0)
         return -EAGAIN;
@@ -327,8 +332,8 @@ static long control(struct socket *socket, unsigned command, u64 argument) {
     case FIONREAD:
         count = (int)tcp_readable_bytes(c);
         break;
-    case TIOCOUTQ: // written, not acknowledged
-        count = (int)(c->snd.end - c->snd.una) * (c->state != TCP_CLOSE && !is_connecting(c));
+    case TIOCOUTQ:
+        count = c->state == TCP_CLOSE ? 0 : (int)bytes_kept(c);
         break;
     default:
         return -ENOTTY;
