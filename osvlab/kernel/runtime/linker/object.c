@@ -15,6 +15,7 @@
 
 #define MAX_HEADERS 64
 #define FIRST_ADDRESS 0x100000000000UL // as OSv
+#define SEGMENT_MOST (1UL << 30)
 
 struct file {
     const char *path;
@@ -221,6 +222,14 @@ static bool map_segments(const struct file *file, struct object *object) {
     return true;
 }
 
+// Variables of threads that begin as zeros are not in the object: their header reaches beyond it.
+static bool is_inside(const struct object *object, const Elf64_Phdr *p, const void *place) {
+    u64 size = p->p_type == PT_TLS ? p->p_filesz : p->p_memsz;
+
+    return object_holds(object, place, size) && p->p_filesz <= p->p_memsz &&
+           p->p_memsz <= SEGMENT_MOST && !(p->p_align & (p->p_align - 1));
+}
+
 static bool load(const struct file *file, struct object *object) {
     if (!read_headers(file, object) || !reserve(object) || !map_segments(file, object))
         return false;
@@ -229,7 +238,7 @@ static bool load(const struct file *file, struct object *object) {
         void *place = object_at(object, p->p_vaddr);
         bool used = p->p_type == PT_DYNAMIC || p->p_type == PT_GNU_EH_FRAME ||
                     p->p_type == PT_GNU_RELRO || p->p_type == PT_TLS;
-        if (used && (!object_holds(object, place, p->p_memsz) || (p->p_align & (p->p_align - 1)))) {
+        if (used && !is_inside(object, p, place)) {
             linker_fail("%s: bad elf header (program header %zu points outside)", object->path, i);
             return false;
         }
