@@ -15,7 +15,7 @@ from osvlab.image.build import build
 from osvlab.image.image import Image
 
 PROGRAMS = Path(__file__).parent / "guest" / "network"
-NAMES = ["local", "rights", "waiting", "datagrams", "streams", "interfaces"]
+NAMES = ["local", "rights", "waiting", "datagrams", "streams", "tcp_sockets", "interfaces"]
 # Wild pointers are what it is about.
 ERRORS_FLAGS = ["-static", "-Wno-stringop-overread", "-Wno-stringop-overflow", "-Wno-nonnull"]
 
