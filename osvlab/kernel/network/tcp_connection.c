@@ -227,6 +227,5 @@ void tcp_settle(struct tcp_connection *c) {
     if (c->bound)
         list_remove(&c->link);
     kfree(c);
-    if (--tcp_connection_count == 0)
-        tcp_rings_reclaim();
+    tcp_connection_count--;
 }

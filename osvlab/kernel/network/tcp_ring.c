@@ -3,8 +3,8 @@
 // Invariant: a ring's pages hold at most TCP_RING_MOST bytes that follow each other, one page less
 // than it has places for, so that its first and its last byte are never in the same page. All
 // rings together have at most a share of the memory. A few pages that have been given back wait in
-// a pool, since a page from the page allocator is cleared first; the pool goes when the last
-// connection does.
+// a pool, since a page from the page allocator is cleared first; when no ring has had any for a
+// second, the pool goes.
 
 #include "tcp.h"
 
@@ -13,6 +13,7 @@
 
 static void *pool; // free pages, linked through their first word
 static size_t pool_count, ring_pages, pages_most;
+static struct network_timer rest;
 
 static u32 place_of(u32 at) {
     return at / PAGE_SIZE % TCP_RING_PAGES;
@@ -37,8 +38,17 @@ static u8 *page_take(void) {
     return page;
 }
 
+static void rested(struct network_timer *timer) {
+    (void)timer;
+    if (ring_pages == 0)
+        tcp_rings_reclaim();
+}
+
 static void page_give(void *page) {
-    ring_pages--;
+    if (!rest.function)
+        network_timer_init(&rest, rested);
+    if (--ring_pages == 0)
+        network_timer_set(&rest, network_now() + SECOND);
     if (pool_count >= POOL_MOST) {
         pages_free(page, 1);
         return;
