@@ -38,7 +38,7 @@ def test_every_transition_of_the_states(library: Path) -> None:
     assert host.run(program(library, "tcp_states_test")) == "ok\n"
 
 
-@pytest.mark.parametrize("name", ["tcp_data_test", "tcp_loss_test"])
+@pytest.mark.parametrize("name", ["tcp_data_test", "tcp_loss_test", "tcp_calls_test"])
 def test_windows_recovery_and_timers(library: Path, name: str) -> None:
     assert host.run(program(library, name)) == "ok\n"
 
