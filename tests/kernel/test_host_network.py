@@ -14,7 +14,7 @@ LAYERS = [
     f"network/{name}.c"
     for name in (
         *("interface", "loopback", "ethernet", "arp", "ipv4", "fragments", "icmp", "checksum", "timer"),
-        *("dhcp", "dhcp_message", "absent"),
+        *("dhcp", "dhcp_message"),
     )
 ]
 
