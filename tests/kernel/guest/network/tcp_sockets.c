@@ -342,5 +342,5 @@ int main(void) {
     waiting_accept_is_woken();
     both_ways();
     many();
-    puts("streams: ok");
+    puts("tcp_sockets: ok");
 }
