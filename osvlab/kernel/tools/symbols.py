@@ -14,6 +14,8 @@ START = "kernel_start_address"
 END = "text_end"
 FUNCTION_KINDS = "TtWwi"
 # What the linker and the assembler name for their own use.
+# What link-time optimisation puts behind the name of a static function; the source does not have it.
+SUFFIX = re.compile(r"\.lto_priv\.\d+")
 NOT_FUNCTIONS = re.compile(r"text_start$|core_text_(start|end)$|_+start$|\.L")
 
 
@@ -25,9 +27,9 @@ def rank(name: str, kind: str) -> tuple[bool, bool, int, str]:
 def functions(lines: Iterable[str]) -> tuple[int, list[tuple[int, str]], int]:
     """Give the kernel's start, its functions as (address, name) in order, and the end of its code.
 
-    >>> lines = ["10 A kernel_start_address", "20 T open", "20 W __open", "30 t f.part.0", "44 R text_end"]
-    >>> functions(lines)
-    (16, [(32, 'open'), (48, 'f.part.0')], 68)
+    >>> lines = ["10 A kernel_start_address", "20 T open", "20 W __open", "30 t f.lto_priv.0"]
+    >>> functions([*lines, "44 R text_end"])
+    (16, [(32, 'open'), (48, 'f')], 68)
     """
     best: dict[int, tuple[str, str]] = {}
     marks: dict[str, int] = {}
@@ -35,7 +37,7 @@ def functions(lines: Iterable[str]) -> tuple[int, list[tuple[int, str]], int]:
         fields = line.split()
         if len(fields) != 3:
             continue  # undefined symbols have no address
-        address, kind, name = int(fields[0], 16), fields[1], fields[2]
+        address, kind, name = int(fields[0], 16), fields[1], SUFFIX.sub("", fields[2])
         if name in (START, END):
             marks[name] = address
         elif kind not in FUNCTION_KINDS or NOT_FUNCTIONS.match(name):
