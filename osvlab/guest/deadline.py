@@ -24,6 +24,7 @@ class Deadline:
     >>> Deadline(0).left("answer from 127.0.0.1:8000")
     Traceback (most recent call last):
     osvlab.guest.address.GuestTimeoutError: no answer from 127.0.0.1:8000 within 0 s
+    hint: Give it longer with timeout=, or look at the guest's console.
     """
 
     def __init__(self, seconds: float) -> None:

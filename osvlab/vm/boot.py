@@ -43,8 +43,8 @@ def plan(
     cpus: int,
     machine: MachineKind | str | None,
     env: Mapping[str, str] | None,
-    modules: Iterable[str],
-    verbose: bool,
+    modules: Iterable[str] = (),
+    verbose: bool = False,
     networks: tuple[Network, ...] = (),
     cloud_init: CloudConfig | None = None,
 ) -> Plan:

@@ -10,6 +10,7 @@ from tests.kernel import host
 
 FLAGS = ["-I.", "-Itests/host"]
 SHIM = ["tests/host/network_shim.c"]
+ABSENT = "tests/host/network_absent.c"
 LAYERS = [
     f"network/{name}.c"
     for name in (
@@ -20,7 +21,7 @@ LAYERS = [
 
 
 def test_checksums_timers_and_the_packet_pool(tmp_path: Path) -> None:
-    sources = ["tests/host/network_parts_test.c", *SHIM, *LAYERS, "network/packet.c"]
+    sources = ["tests/host/network_parts_test.c", *SHIM, ABSENT, *LAYERS, "network/packet.c"]
     program = host.build(tmp_path / "parts", sources, FLAGS)
     assert host.run(program) == "ok\n"
 

@@ -13,6 +13,7 @@
 #include "../../runtime/commands.h"
 #include "../../runtime/keep.h"
 #include "../../runtime/options.h"
+#include "../../runtime/variables.h"
 
 static char text[4096];
 
@@ -262,7 +263,7 @@ static void try_random_lines(void) {
 
 int main(int argc, char **argv) {
     assert(argc == 2 && !chdir(argv[1]));
-    assert(environment_set("AA", 2, "aa", true));
+    assert(variable_set("AA", 2, "aa", true));
     for (size_t i = 0; i < sizeof(option_cases) / sizeof(option_cases[0]); i++)
         check(option_cases[i].line, describe_options(option_cases[i].line), option_cases[i].result);
     for (size_t i = 0; i < sizeof(command_cases) / sizeof(command_cases[0]); i++) {
