@@ -1,96 +1,24 @@
 // The console of a guest under a cell: what it prints, as it prints it, and a line to type to it.
 //
-// Follows screen.js in one module (osvlab/widgets/console.py joins the two): `Screen` and `pieces` are defined there.
-// The wire: output comes as numbered binary messages, where the number is the position of the first byte in all that
-// the guest has printed. So the page knows what it has twice and what it lacks, and asks for that. See sender.py.
+// Follows screen.js and stream.js in one module (osvlab/widgets/console.py joins the three): `Screen` and `pieces`, and
+// `Stream` and `element` are defined there.
 
-const ACK_AFTER = 250; // ms; each answer is work for the Python kernel, so one for several messages
-const PATIENCE = 2000; // ms to wait for what is missing; a kernel busy with a cell cannot answer
-
-/** What one model has received: the same for all its views, and for as long as the page lives. */
-class Session {
-  constructor(model) {
-    this.model = model;
-    this.screen = new Screen();
-    this.views = new Set();
-    this.gapSince = null;
-    this.ackTimer = null;
-    this.frame = null;
-    this.receive = this.receive.bind(this);
-    this.begin(model.get("mirror"));
-    model.on("msg:custom", this.receive);
-    model.send({ type: "hello" });
-  }
-
-  /** Show what came with the widget itself; the kernel, if there is one, then sends it all. */
-  begin(mirror) {
+/** What the guest has printed: the same for all views. */
+class Session extends Stream {
+  restart() {
+    this.screen ??= new Screen();
     this.decoder = new TextDecoder();
-    this.next = 0;
     this.screen.reset();
-    if (mirror && mirror.data) this.take(mirror.at, bytesOf(mirror.data));
   }
 
-  receive(message, buffers) {
-    if (message.type !== "output") return;
-    if (message.fresh) {
-      this.begin(null);
-    }
-    const from = message.at - message.lost; // what lies between is gone from the kernel's memory too
-    if (from > this.next) {
-      const now = performance.now();
-      if (this.gapSince === null) {
-        this.gapSince = now;
-        this.model.send({ type: "resend", from: this.next });
-      }
-      if (now - this.gapSince < PATIENCE) return;
-    }
-    this.gapSince = null;
-    this.take(message.at, bytesOf(buffers[0]));
-    this.ackTimer ??= setTimeout(() => {
-      this.ackTimer = null;
-      this.model.send({ type: "ack", at: this.next });
-    }, ACK_AFTER);
-    this.redraw();
+  lose(count) {
+    this.screen.remark(`[... ${count} bytes dropped ...]`);
+    this.decoder = new TextDecoder();
   }
 
-  take(at, bytes) {
-    if (at > this.next) {
-      this.screen.remark(`[... ${at - this.next} bytes dropped ...]`);
-      this.decoder = new TextDecoder();
-      this.next = at;
-    }
-    const known = this.next - at;
-    if (known < bytes.length) {
-      this.screen.feed(this.decoder.decode(bytes.subarray(known), { stream: true }));
-      this.next = at + bytes.length;
-    }
+  take(bytes) {
+    this.screen.feed(this.decoder.decode(bytes, { stream: true }));
   }
-
-  redraw() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
-      for (const view of this.views) view.draw();
-    });
-  }
-
-  close() {
-    clearTimeout(this.ackTimer);
-    cancelAnimationFrame(this.frame);
-    this.model.off("msg:custom", this.receive);
-  }
-}
-
-function bytesOf(data) {
-  return data.buffer instanceof ArrayBuffer
-    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    : new Uint8Array(data);
-}
-
-function element(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
 }
 
 /** One picture of the screen. The notebook makes and drops views as cells scroll in and out. */
@@ -238,17 +166,4 @@ function render(line) {
   return pieces(line).map(([text, style]) => (style === "" ? text : element("span", { class: style }, text)));
 }
 
-export default () => {
-  let session = null;
-  return {
-    initialize({ model }) {
-      session = new Session(model);
-      return () => session.close();
-    },
-    render({ model, el }) {
-      const view = new View(session, model, el);
-      session.views.add(view);
-      return () => view.remove();
-    },
-  };
-};
+export default widget(Session, View);

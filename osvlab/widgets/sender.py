@@ -1,22 +1,22 @@
-"""From a console to the pages that show it: which bytes to send, and when.
+"""From a stream of bytes to the pages that show it: which bytes to send, and when.
 
 A page is a browser tab that somebody may have open, now or later. There may be none,
 and a page may be unable to answer for minutes: what it says reaches Python only when
 the kernel is not busy with a cell. So a sender never waits for a page, and still
-nothing is lost that the console keeps:
+nothing is lost that the stream's source, such as a console, keeps:
 
-- Every piece of output is numbered with the position of its first byte in all that the
-  guest has printed. A page drops what it has already, and asks for what it lacks.
+- Every piece of output is numbered with the position of its first byte in all that ever
+  was. A page drops what it has already, and asks for what it lacks.
 - Nothing is sent more often than every 30 ms, and never more than 64 KiB at once. The
   server between the kernel and the page drops messages that come faster.
 - Until a page has spoken, messages begin where the widget's own state ended, while
   that fits: a page that was not ready for the first ones lacks nothing.
 - What no page has confirmed is sent again a few times, and then left for it to ask.
-- Far ahead of the last answer, the sender slows down. What the console has dropped by
+- Far ahead of the last answer, the sender slows down. What the source has dropped by
   then is said in numbers.
 
 Everything here runs on the owner's loop, except what is marked as callable from any
-thread. The console is the only buffer.
+thread. The source is the only buffer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from osvlab.vm.console import Console
-
-__all__ = ["Loop", "Sender"]
+__all__ = ["Loop", "Sender", "Source"]
 
 PIECE = 64 << 10
 """Bytes in a message, at most."""
@@ -51,7 +49,31 @@ REPEATS = (1.0, 2.0, 4.0, 8.0)
 """Seconds to wait for an answer before each time that the unanswered is sent again."""
 
 SETTLED = 1.0
-"""Seconds of quiet after which what is on the console is put into the widget's state."""
+"""Seconds of quiet after which what the source has is put into the widget's state."""
+
+
+class Source(Protocol):
+    """Where the bytes are: a `Console`, or what behaves like one."""
+
+    @property
+    def position(self) -> int:
+        """How many bytes there ever were."""
+
+    @property
+    def ended(self) -> str | None:
+        """Why there will be no more; None as long as there may be."""
+
+    def since(self, position: int, limit: int | None = None) -> tuple[int, bytes]:
+        """Return bytes from a position on, and the position where they start."""
+
+    def subscribe(
+        self,
+        callback: Callable[[bytes], object],
+        *,
+        replay: bool = True,
+        on_end: Callable[[str], object] | None = None,
+    ) -> Callable[[], None]:
+        """Call back when there is more, and once at the end, until the returned function is called."""
 
 
 class Loop(Protocol):
@@ -68,11 +90,11 @@ class Loop(Protocol):
 
 
 class Sender:
-    """Sends what a console gets to whoever shows it.
+    """Sends what a source gets to whoever shows it.
 
     Parameters
     ----------
-    console
+    source
         Where the bytes are.
     loop
         The loop to run on.
@@ -86,13 +108,13 @@ class Sender:
 
     def __init__(
         self,
-        console: Console,
+        source: Source,
         loop: Loop,
         send: Callable[[dict[str, Any], bytes], object],
         settle: Callable[[], object],
         start: int = 0,
     ) -> None:
-        self._console = console
+        self._source = source
         self._loop = loop
         self._send = send
         self._settle = settle
@@ -104,7 +126,7 @@ class Sender:
         self._awake = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._unsubscribe = console.subscribe(
+        self._unsubscribe = source.subscribe(
             lambda _: self.wake(), replay=False, on_end=lambda _: self.wake()
         )
         self.wake()
@@ -112,8 +134,8 @@ class Sender:
     # From any thread
 
     def wake(self) -> None:
-        """There is something new on the console."""
-        # A guest may print byte by byte: one call a message is enough.
+        """There is something new."""
+        # It may come byte by byte: one call a message is enough.
         if not self._awake:
             self._awake = True
             self._loop.call_soon_threadsafe(self._go_on)
@@ -131,7 +153,7 @@ class Sender:
         self._loop.call_soon_threadsafe(self._acknowledge, position)
 
     def close(self) -> None:
-        """Send nothing more, and let go of the console."""
+        """Send nothing more, and let go of the source."""
         self._unsubscribe()
         self._closed = True
         self._loop.call_soon_threadsafe(self._cancel)
@@ -172,7 +194,7 @@ class Sender:
         self._awake = False  # before looking, so that what comes while we look wakes us again
         if self._closed:
             return
-        position = self._console.position
+        position = self._source.position
         if self._sent >= position and not self._fresh:
             self._rest(position)
             return
@@ -190,7 +212,7 @@ class Sender:
 
     def _transmit(self, start: int, limit: int) -> None:
         self._last = self._loop.time()
-        at, data = self._console.since(start, limit)
+        at, data = self._source.since(start, limit)
         self._sent = max(self._sent, at + len(data))
         message = {"type": "output", "at": at, "lost": at - start, "fresh": self._fresh}
         self._fresh = False
@@ -199,8 +221,8 @@ class Sender:
     def _rest(self, position: int) -> None:
         """Nothing is new: settle, and make sure that what was sent has arrived."""
         quiet = self._loop.time() - self._last
-        if self._settled != position or self._console.ended is not None:
-            if quiet < SETTLED and self._console.ended is None:
+        if self._settled != position or self._source.ended is not None:
+            if quiet < SETTLED and self._source.ended is None:
                 self._arm(SETTLED)
             else:
                 self._settled = position

@@ -70,7 +70,7 @@ class FakeComm(BaseComm):
 
 
 class Page:
-    """What the page does with messages, in Python: the twin of console.js."""
+    """What the page does with messages, in Python: the twin of stream.js."""
 
     def __init__(self) -> None:
         self.next = 0

@@ -14,7 +14,8 @@ import pytest
 
 from osvlab.vm.console import Console, ConsoleEndedError
 from osvlab.vm.vm import VM
-from osvlab.widgets.console import LINE, MIRROR, ConsoleWidget
+from osvlab.widgets.console import LINE, ConsoleWidget
+from osvlab.widgets.stream import MIRROR
 from tests.vm.guests import Guest
 from tests.widgets.fakes import FakeComm, Page
 
