@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from osvlab.guest.cloud_config import CloudConfig, CloudConfigError
     from osvlab.guest.cpiod import Upload, UploadError, upload
     from osvlab.guest.rest import Rest, RestError, RestNotFoundError
+    from osvlab.guest.watch import Sample, Watch
 
 __all__ = [
     "Address",
@@ -27,8 +28,10 @@ __all__ = [
     "Rest",
     "RestError",
     "RestNotFoundError",
+    "Sample",
     "Upload",
     "UploadError",
+    "Watch",
     "upload",
 ]
 
@@ -42,8 +45,10 @@ _HOME = {
     "Rest": "rest",
     "RestError": "rest",
     "RestNotFoundError": "rest",
+    "Sample": "watch",
     "Upload": "cpiod",
     "UploadError": "cpiod",
+    "Watch": "watch",
     "upload": "cpiod",
 }
 

@@ -178,6 +178,11 @@ class RestClient:
                 time.sleep(RETRY)  # an interval between looks, not a wait for a result
         return self
 
+    @property
+    def ended(self) -> str | None:
+        """How the guest has ended; None while it runs, and where nobody can tell."""
+        return self._ended()
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()

@@ -29,6 +29,7 @@ from osvlab.vm.timeline import BootTimeline
 if TYPE_CHECKING:
     from osvlab.guest.cloud_config import CloudConfig
     from osvlab.guest.rest import Rest
+    from osvlab.guest.watch import Watch
     from osvlab.image.image import Image
 
 __all__ = ["VM", "StillRunningError", "run", "running", "stop_all"]
@@ -83,6 +84,7 @@ class VM:
         self.machine = machine
         self.image = image
         self._rest: Rest | None = None
+        self._watch: Watch | None = None
         folder = folder or Folder(room=machine.memory)
         try:
             self._lay_out(machine, folder)
@@ -199,6 +201,26 @@ class VM:
 
             self._rest = Rest(self, ended=self._ending)
         return self._rest
+
+    def watch(self, interval: float = 0.5) -> Watch:
+        """Watch the guest's free memory and its threads: live in a notebook; see `osvlab.guest.Watch`.
+
+        A VM has one watch at a time. While that runs it is returned again, unless `interval`,
+        the seconds between two samples, is another one.
+
+        Raises
+        ------
+        NetworkError
+            The REST API's port is not forwarded, see `rest`.
+        """
+        if self._watch is None or not self._watch.running or self._watch.interval != interval:
+            from osvlab.guest.watch import Watch
+
+            new = Watch(self.rest, interval=interval)
+            if self._watch is not None:
+                self._watch.stop()
+            self._watch = new
+        return self._watch
 
     def _ending(self) -> str | None:
         """Say in a line how the run ended; None while it runs."""

@@ -9,6 +9,7 @@ import pytest
 
 from osvlab.widgets.console import ConsoleWidget
 
+NAMES = ("http://www.w3.org/2000/svg",)  # of vocabularies: nobody fetches anything from there
 STATIC = sorted(path.name for path in files("osvlab").joinpath("static").iterdir())
 
 
@@ -19,6 +20,8 @@ def read(name: str) -> str:
 @pytest.mark.parametrize("name", STATIC)
 def test_nothing_comes_from_elsewhere(name: str) -> None:
     text = read(name)
+    for vocabulary in NAMES:
+        text = text.replace(f'"{vocabulary}"', "")
     assert not re.search(r"https?://|@import|\bimport\b|url\(|<script", text)
 
 
