@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EXPECTED = {"00_quickstart"}
+EXPECTED = {"00_quickstart", "09_network_and_rest"}
 CELL_DEADLINE = 180  # the first cell may compile the kernel
 
 
@@ -102,5 +102,5 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not [output for output in outputs if output.get("name") == "stderr"]
     # Plotly's library (5 MB) or a widget's code must not have got into it.
     assert len(json.dumps(notebook)) < 1_000_000
-    left = [found.name for found in tmp_path.iterdir() if found.name.startswith("quickstart-")]
+    left = [found.name for found in tmp_path.iterdir() if found.name.startswith(("quickstart-", "network-"))]
     assert left == []
