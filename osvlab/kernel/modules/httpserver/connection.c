@@ -147,7 +147,9 @@ static bool send_memory(struct connection *c) {
         }
         if (!message.msg_iovlen)
             return true;
-        ssize_t sent = sendmsg(c->descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        int more =
+            x->call.reply.file_left ? MSG_MORE : 0; // a head alone would be acknowledged first
+        ssize_t sent = sendmsg(c->descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0) {
