@@ -190,25 +190,7 @@ thread_begin:
     call *%r12
     ud2
 
-// int user_copy(void *to, const void *from, size_t size): 0, or -EFAULT when either address
-// cannot be used: the fault handler resumes at user_copy_fault if RIP is in between.
-    .globl user_copy, user_copy_end, user_copy_fault
-    .type user_copy, @function
-user_copy:
-    movq %rdx, %rcx
-    shrq $3, %rcx
-    rep movsq
-    movl %edx, %ecx
-    andl $7, %ecx
-    rep movsb
-    xorl %eax, %eax
-    ret
-user_copy_end:
-user_copy_fault:
-    movl $-14, %eax
-    ret
-
-// int user_byte(const u8 *from): the byte, or -EFAULT in the same way.
+// int user_byte(const u8 *from): the byte, or -EFAULT as in user_copy.
     .globl user_byte, user_byte_end
     .type user_byte, @function
 user_byte:

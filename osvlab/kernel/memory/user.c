@@ -1,7 +1,7 @@
 // Touching the application's memory, as user.h promises.
 //
-// Invariant: the only instructions that touch it are those of user_copy and user_byte
-// (arch/entry.S), where a fault that cannot be served means -EFAULT.
+// Invariant: the only instructions that touch it are those of user_copy (arch/copy.S) and
+// user_byte (arch/entry.S), where a fault that cannot be served means -EFAULT.
 
 #include "user.h"
 
