@@ -16,11 +16,15 @@ static u32 receive_limit(const struct tcp_connection *c) {
     return tcp_rings_are_tight() ? MIN(limit, 1U << 14) : limit;
 }
 
+static u32 most_to_offer(const struct tcp_connection *c) { // what the field can say
+    return MIN(receive_limit(c), (u32)UINT16_MAX << c->rcv.scale);
+}
+
 // The edge never goes back, and moves on by whole segments (silly window, RFC 9293, 3.8.6.2.2).
 u32 tcp_window(struct tcp_connection *c) {
     u32 limit = receive_limit(c), used = c->rcv.nxt - c->rcv.read - c->rcv.fin;
     u32 offered = c->rcv.adv - c->rcv.nxt;
-    u32 space = limit - MIN(used, limit);
+    u32 space = MIN(limit - MIN(used, limit), most_to_offer(c));
 
     return space < offered + MIN(limit / 2, (u32)c->mss) ? offered : space;
 }
@@ -38,14 +42,15 @@ static void tune_limit(struct tcp_connection *c) {
     }
 }
 
+// Worth a word of its own: a quarter of all, or twice as much as before when that was little.
 void tcp_window_opened(struct tcp_connection *c) {
     u32 offered = c->rcv.adv - c->rcv.nxt;
 
     tune_limit(c);
     if (c->rcv.fin || c->state == TCP_CLOSE)
         return;
-    u32 gain = tcp_window(c) - offered, quarter = receive_limit(c) / 4;
-    if (gain > 0 && (gain >= quarter || offered < quarter))
+    u32 gain = tcp_window(c) - offered, quarter = most_to_offer(c) / 4;
+    if (gain > 0 && gain >= MIN(offered, quarter))
         c->ack_now = true;
 }
 
