@@ -9,6 +9,7 @@
 #include "layers.h"
 
 #define ACK_DELAY (40 * MILLISECOND)
+#define TURN_MOST (1U << 14) // bytes in one turn without an acknowledgement
 #define CHALLENGES_A_SECOND 10
 #define WORTH_PLACING 256
 #define MTU_LEAST 552 // as on Linux: what a forger may not go below
@@ -148,18 +149,23 @@ static bool complete_handshake(struct tcp_connection *c, const struct packet *pa
 
 // --- Seventh: the text ---
 
+// Every second full segment is worth an acknowledgement, but of those that came in the same turn
+// one is enough at its end, unless the peer might meanwhile wait for room.
 static void acknowledge_text(struct tcp_connection *c, u32 length, bool in_order) {
     c->rcv.segment = MAX(c->rcv.segment, length);
-    u32 due = MIN(2 * c->rcv.segment, c->rcv.limit / 4);
+    u32 since = c->rcv.nxt - c->rcv.acked, quarter = c->rcv.limit / 4;
+    u64 now = network_now();
 
     if (length >= TCP_MSS_DEFAULT && c->rcv.quick > 0) { // the peer is in slow start
         c->rcv.quick--;
         c->ack_now = true;
     }
-    if (!in_order || c->rcv.early || c->rcv.nxt - c->rcv.acked >= due)
+    if (!in_order || c->rcv.early || since >= MIN(quarter, TURN_MOST))
         c->ack_now = true;
+    else if (since >= 2 * c->rcv.segment)
+        tcp_timer_set(c, TIMER_ACK, now);
     else if (!c->ack_now && c->deadlines[TIMER_ACK] == NEVER)
-        tcp_timer_set(c, TIMER_ACK, network_now() + ACK_DELAY);
+        tcp_timer_set(c, TIMER_ACK, now + ACK_DELAY);
 }
 
 // Bytes that came early may follow now.

@@ -170,11 +170,20 @@ void shim_forget_sent(void) {
         free(frame);
 }
 
+bool shim_turn_goes_on;
+
+void shim_turn_ends(void) {
+    shim_turn_goes_on = false;
+    network_timers_run(shim_time);
+}
+
 void shim_arrive(const void *bytes, size_t size) {
     struct packet *packet = packet_allocate(size);
 
     memcpy(packet_put(packet, size), bytes, size);
     interface_receive(&shim_card, packet);
+    if (!shim_turn_goes_on)
+        shim_turn_ends();
 }
 
 // --- Frames ---

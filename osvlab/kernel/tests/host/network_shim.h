@@ -35,6 +35,8 @@ struct shim_frame *shim_next_sent(void); // off the list, to be freed; NULL: non
 void shim_forget_sent(void);
 // A frame arrives. The packet is not one byte larger than it.
 void shim_arrive(const void *frame, size_t size);
+extern bool shim_turn_goes_on; // more arrives in the same turn of the network thread
+void shim_turn_ends(void);
 
 ipv4_address shim_address(const char *text);
 // Frames as another host would make them; return their size.

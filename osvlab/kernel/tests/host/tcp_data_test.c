@@ -43,6 +43,43 @@ static void delayed_acknowledgements(void) {
     end(s);
 }
 
+static void one_turn(void) {
+    script_begin();
+    struct socket *s = open_to_peer(false);
+    shim_option(s, TCP_QUICKACK, 0);
+    shim_turn_goes_on = true;
+    for (u32 i = 0; i < 8; i++)
+        peer_says(A, 1 + i * MSS, 1, MSS);
+    we_are_silent();
+    shim_turn_ends();
+    we_say(A, 1, 1 + 8 * MSS, 0);
+    we_are_silent();
+    shim_turn_goes_on = true;
+    for (u32 i = 8; i < 20; i++)
+        peer_says(A, 1 + i * MSS, 1, MSS);
+    we_say(A, 1, 1 + 20 * MSS, 0); // more than 16 KiB: before the end
+    shim_turn_ends();
+    we_are_silent();
+    read_bytes(s, 20 * MSS);
+    end(s);
+}
+
+// Without scaling the header cannot say how much room there is: reading changes nothing.
+static void unscaled_window(void) {
+    script_begin();
+    struct socket *s = open_to_peer(true);
+    shim_option(s, TCP_QUICKACK, 0);
+    shim_connection(s)->rcv.limit = TCP_RING_MOST;
+    peer_says(A, 1, 1, MSS);
+    for (u32 i = 0; i < 5; i++) {
+        read_bytes(s, 100);
+        we_are_silent();
+    }
+    pass(40 * MILLISECOND);
+    we_say(A, 1, 1 + MSS, 0);
+    end(s);
+}
+
 static void heard_range(u8 i, u32 start, u32 end_) {
     CHECK(heard.sacks[i].start - script.peer_iss, start);
     CHECK(heard.sacks[i].end - script.peer_iss, end_);
@@ -287,6 +324,8 @@ static void looking(void) {
 
 int main(void) {
     delayed_acknowledgements();
+    one_turn();
+    unscaled_window();
     early_data();
     our_window();
     extreme_scale();
