@@ -8,7 +8,13 @@
 #include "user.h"
 
 void message_init(struct message *message, const struct iovec *pieces, size_t count, int flags) {
-    *message = (struct message){.pieces = pieces, .count = count, .flags = flags};
+    message->pieces = pieces;
+    message->count = count;
+    message->size = message->done = 0;
+    message->flags = flags;
+    message->flags_out = 0;
+    message->address_size = 0; // the address itself, 128 bytes, stays as it is
+    message->control = NULL;
     for (size_t i = 0; i < count; i++)
         message->size += pieces[i].iov_len;
 }
