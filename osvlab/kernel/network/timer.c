@@ -7,6 +7,8 @@
 // Invariant: a timer's slot is its place in the heap (from 1) or 0; parents are not later than
 // their children; heap[slot].when <= heap[slot].timer->deadline.
 
+#include <string.h>
+
 #include "memory.h"
 #include "network.h"
 
@@ -42,17 +44,29 @@ static void sift_down(size_t slot, struct place place) {
     put(slot, place);
 }
 
+// After many connections, when few are left.
+static void give_room_back(void) {
+    size_t smaller = room / 2;
+    struct place *shrunk = room > 64 && count < room / 4 ? kzalloc(smaller * sizeof(*heap)) : NULL;
+
+    if (!shrunk)
+        return;
+    memcpy(shrunk, heap, (count + 1) * sizeof(*heap));
+    kfree(heap);
+    heap = shrunk;
+    room = smaller;
+}
+
 static void take_out(struct network_timer *timer) {
     size_t slot = timer->slot;
     struct place last = heap[count--];
 
     timer->slot = 0;
-    if (last.timer == timer)
-        return;
-    if (slot > 1 && heap[slot / 2].when > last.when)
+    if (last.timer != timer && slot > 1 && heap[slot / 2].when > last.when)
         sift_up(slot, last);
-    else
+    else if (last.timer != timer)
         sift_down(slot, last);
+    give_room_back();
 }
 
 void network_timer_init(struct network_timer *timer, void (*function)(struct network_timer *)) {
