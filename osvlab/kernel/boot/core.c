@@ -4,6 +4,7 @@
 
 #include "console.h"
 #include "file.h"
+#include "network/network.h"
 #include "print.h"
 #include "report.h"
 #include "runtime.h"
@@ -35,6 +36,7 @@ void core_report_ended(int pid, int status) {
 }
 
 _Noreturn void core_shutdown(int status) {
+    tcp_finish();
     files_shutdown();
     debug("Powering off.\n");
     power_off(status);

@@ -24,6 +24,9 @@ int network_start(void);
 // From an interrupt handler, or anybody: there is something to poll.
 void network_wake(void);
 
+// Before the machine ends: gives closed connections time to deliver what they have.
+void tcp_finish(void);
+
 // Time as the network sees it: nanoseconds since boot, read once per turn.
 u64 network_now(void);
 
