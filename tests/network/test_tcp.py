@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-import osvlab
 from osvlab.image.image import Image
-from osvlab.vm.network import Network
-from osvlab.vm.vm import VM
 from tests.network.switch import Switch, Weather
+from tests.network.transfers import boot, build_image, said, transfer, weather_of
 
 pytestmark = pytest.mark.qemu
-
-PROGRAM = Path(__file__).parent.parent / "kernel" / "guest" / "network" / "transfer.c"
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    tree = tmp_path_factory.mktemp("transfer")
-    argv = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", PROGRAM, "-o", tree / "transfer"]
-    subprocess.run(argv, check=True)
-    return osvlab.build(tree, "/transfer", output=tree.parent / "transfer.img")
+    return build_image(tmp_path_factory.mktemp("transfers"))
 
 
 @pytest.fixture
@@ -35,43 +27,71 @@ def guests() -> Iterator[ExitStack]:
         yield stack
 
 
-def boot(guests: ExitStack, image: Image, switch: Switch, host: int, arguments: str) -> VM:
-    command = f"--ip=eth0,10.9.0.{host},255.255.255.0 /transfer {arguments}"
-    card = Network(switch=switch.path, mac=f"02:00:00:00:00:{host:02x}")
-    return guests.enter_context(osvlab.run(image, command, network=card, memory="64M", timeout=240))
+def test_every_byte_arrives_through_bad_weather(image: Image, guests: ExitStack) -> None:
+    """Three pairs of guests at once, each under a sky of its own."""
+    pairs = []
+    for seed in (1, 2, 3):
+        switch = guests.enter_context(Switch(weather=weather_of(seed)))
+        pairs += transfer(guests, image, switch, 2_000_000)
+    for vm in pairs:
+        said(vm, "transfer: ok", 200)
 
 
-def said(vm: VM, words: str, seconds: float) -> None:
-    vm.console.wait_for(words, timeout=seconds)
-
-
-def transfer(guests: ExitStack, image: Image, switch: Switch, size: int) -> tuple[VM, VM]:
-    server = boot(guests, image, switch, 1, f"listen 5000 {size}")
-    said(server, "listening", 30)
-    client = boot(guests, image, switch, 2, f"10.9.0.1 5000 {size}")
-    return server, client
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_byte_arrives_through_bad_weather(image: Image, guests: ExitStack, seed: int) -> None:
-    weather = Weather(drop=0.05, duplicate=0.02, corrupt=0.01, reorder=0.1, late=0.003, seed=seed)
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(100, 150))
+def test_twenty_million_bytes_arrive_both_ways(image: Image, guests: ExitStack, seed: int) -> None:
+    machine = "pc" if seed % 2 else "microvm"
+    weather = weather_of(seed)
+    begun = time.monotonic()
     with Switch(weather=weather) as switch:
-        for vm in transfer(guests, image, switch, 4_000_000):
-            said(vm, "transfer: ok", 200)
+        server, client = transfer(guests, image, switch, 20_000_000, machine)
+        if seed % 5 == 0:
+            said(client, "connected", 60)
+            cut(switch, 3)
+            switch.weather = weather
+        for vm in (server, client):
+            said(vm, "transfer: ok", 500)
         guests.close()
+    print(f"{weather} {machine}: {time.monotonic() - begun:.1f} s, {switch.frames} frames")
+
+
+def cut(switch: Switch, seconds: float) -> None:
+    """Cut all cables in the middle of a transfer."""
+    begun = switch.frames
+    while switch.frames < begun + 2000:
+        time.sleep(0.001)
+    switch.weather = Weather(drop=1.0)
+    time.sleep(seconds)
 
 
 def test_a_connection_outlives_a_cut_of_three_seconds(image: Image, guests: ExitStack) -> None:
     with Switch() as switch:
         server, client = transfer(guests, image, switch, 60_000_000)
         said(client, "connected", 30)
-        begun = switch.frames
-        while switch.frames < begun + 2000:
-            time.sleep(0.001)
-        switch.weather = Weather(drop=1.0)
-        time.sleep(3)  # the cut itself
+        cut(switch, 3)
         assert "ok" not in client.console.text
         switch.weather = Weather()
         for vm in (server, client):
             said(vm, "transfer: ok", 200)
         guests.close()
+
+
+def test_a_peer_that_vanishes_is_noticed(image: Image, guests: ExitStack) -> None:
+    """By who waits for bytes, by who sends them, and by who calls."""
+    with Switch() as switch:
+        server = boot(guests, image, switch, 1, "/vanish listen 7")
+        said(server, "listening", 60)
+        client = boot(guests, image, switch, 2, "/vanish 10.9.0.1 7")
+        said(client, "connected", 60)
+        server.stop()
+        client.write("\n")
+        said(client, "vanish: ok", 60)
+        text = client.console.text
+        guests.close()
+    # Keep-alive: silent for 1 s, then two probes, each with a second's time for an answer. A handshake: one
+    # second, and two more for the second attempt; or nobody has the address any more.
+    for what, least, most in (("keep-alive", 2.5, 6), ("user timeout", 2.4, 6), ("handshake", 2.4, 6)):
+        found = re.search(rf"^{what}: (ETIMEDOUT|EHOSTUNREACH) after ([0-9.]+) s", text, re.MULTILINE)
+        assert found, text
+        assert least <= float(found[2]) <= most, found[0]

@@ -103,12 +103,14 @@ static int sleep_for_room(struct socket *socket, u64 deadline) {
 
 // --- Sending ---
 
-// Sends all (of a stream), or one message. -EAGAIN, or what else ended it.
+// Sends all (of a stream), or one message. -EAGAIN, or what else ended it. An error that comes when
+// a part has been sent is for the next call: this one tells how large the part is.
 static long send_locked(struct socket *socket, struct message *message, bool wait) {
     u64 deadline = deadline_after(socket->send_timeout);
     bool stream = socket->protocol->type == SOCK_STREAM;
     for (;;) {
-        long status = socket->protocol->domain == AF_UNIX ? 0 : socket_take_error(socket);
+        bool look = socket->protocol->domain != AF_UNIX && message->done == 0;
+        long status = look ? socket_take_error(socket) : 0;
         if (status == 0)
             status = socket->protocol->send(socket, message);
         if (status > 0 && stream && message_left(message) > 0)
