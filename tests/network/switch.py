@@ -66,10 +66,14 @@ class Weather:
 
 
 class Port:
-    """A peer's end of a cable. Frames come in order of their arrival."""
+    """A peer's end of a cable. Frames come in order of their arrival.
 
-    def __init__(self, switch: Switch) -> None:
+    What is sent goes to everybody, or only to the machine behind whose cable a hardware address was heard.
+    """
+
+    def __init__(self, switch: Switch, only_to: bytes | None = None) -> None:
         self._switch = switch
+        self.only_to = only_to
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def send(self, frame: bytes) -> None:
@@ -140,6 +144,7 @@ class Switch:
             self._selector.register(each, selectors.EVENT_READ)
         self._calls: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._ends: list[Port | _Cable] = []
+        self._behind: dict[bytes, _Cable] = {}
         self._late: list[tuple[float, int, Port | _Cable, bytes]] = []
         self._numbers = itertools.count()
         self._stopping = False
@@ -159,9 +164,9 @@ class Switch:
         """Return QEMU's words for a network back end that is plugged in here."""
         return ["-netdev", f"stream,id={name},server=off,addr.type=unix,addr.path={self.path}"]
 
-    def port(self) -> Port:
+    def port(self, only_to: bytes | None = None) -> Port:
         """Plug a peer in."""
-        port = Port(self)
+        port = Port(self, only_to)
         self._call(lambda: self._ends.append(port))
         return port
 
@@ -240,8 +245,13 @@ class Switch:
 
     def _forward(self, source: Port | _Cable, frame: bytes) -> None:
         self.frames += 1
+        only_to = None
+        if isinstance(source, _Cable):
+            self._behind[frame[6:12]] = source
+        elif source.only_to is not None:
+            only_to = self._behind[source.only_to]
         for end in self._ends:
-            if end is not source:
+            if end is not source and only_to in (None, end):
                 self._expose(end, frame)
 
     def _expose(self, end: Port | _Cable, frame: bytes) -> None:
