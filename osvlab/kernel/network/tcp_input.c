@@ -62,13 +62,21 @@ static bool is_old(const struct tcp_connection *c, const struct tcp_segment *s) 
            network_now() - c->stamp.recent_at < PAWS_VALID;
 }
 
+// Nothing in it is new but its acknowledgement: when both close at once, a repeated FIN is all that
+// acknowledges ours.
+static bool only_acknowledges(const struct tcp_connection *c, const struct tcp_segment *s) {
+    return (s->flags & (TH_SYN | TH_RST | TH_ACK)) == TH_ACK && tcp_synchronized(c) &&
+           c->state != TCP_TIME_WAIT && tcp_before(c->snd.una, s->acknowledgement);
+}
+
 // It begins in the window, or before it and reaches into it. What is next is looked at even when the
 // window is closed, for its acknowledgement. Distances are compared: any two numbers have one.
 static bool is_acceptable(const struct tcp_connection *c, const struct tcp_segment *s) {
     u32 length = s->length + !!(s->flags & TH_SYN) + !!(s->flags & TH_FIN);
     u32 ahead = s->sequence - c->rcv.nxt, behind = c->rcv.nxt - s->sequence;
 
-    return ahead == 0 || ahead < c->rcv.adv - c->rcv.nxt || behind < length;
+    return ahead == 0 || ahead < c->rcv.adv - c->rcv.nxt || behind < length ||
+           (behind == length && only_acknowledges(c, s));
 }
 
 static void answer_unacceptable(struct tcp_connection *c, const struct tcp_segment *s) {
@@ -96,6 +104,10 @@ static void trim(struct tcp_connection *c, struct tcp_segment *s) {
     if (tcp_before(s->sequence, c->rcv.nxt)) {
         known -= !!(s->flags & TH_SYN);
         s->flags &= (u8)~TH_SYN;
+        if (known > s->length) { // all of it, and its FIN
+            known = s->length;
+            s->flags &= (u8)~TH_FIN;
+        }
         s->sequence = c->rcv.nxt;
         s->data += known;
         s->length -= known;
@@ -274,11 +286,11 @@ static void take(struct tcp_connection *c, const struct packet *packet, struct t
     }
     if (c->timestamps)
         remember_timestamp(c, s);
-    trim(c, s);
-    if (reset) {
+    if (reset) { // by its own number, not by where what it brings along would be trimmed to
         take_reset(c, s);
         return;
     }
+    trim(c, s);
     if (s->flags & TH_SYN) {
         tcp_challenge(c);
         return;

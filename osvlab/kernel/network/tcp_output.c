@@ -16,7 +16,9 @@ static u32 receive_limit(const struct tcp_connection *c) {
     return tcp_rings_are_tight() ? MIN(limit, 1U << 14) : limit;
 }
 
-static u32 most_to_offer(const struct tcp_connection *c) { // what the field can say
+// What the field of a segment can say. To try for more would be an acknowledgement that says nothing
+// new: a duplicate, which the peer takes for a loss.
+static u32 most_to_offer(const struct tcp_connection *c) {
     return MIN(receive_limit(c), (u32)UINT16_MAX << c->rcv.scale);
 }
 

@@ -153,6 +153,27 @@ static void our_window(void) {
     end(s);
 }
 
+// The buffer grows beyond what a window without scaling can say. No acknowledgement is said twice: the
+// peer would take it for a loss.
+static void window_without_scaling(void) {
+    script_begin();
+    struct socket *s = open_to_peer(true);
+    u32 acknowledged = 0, window = 0;
+
+    for (u32 at = 1; at < 1000000; at += 1000) {
+        peer_says(A, at, 1, 1000);
+        if (at % 4000 == 1)
+            read_bytes(s, MIN(at, 4000U));
+        while (hear()) {
+            CHECK(heard.acknowledgement == acknowledged && heard.window == window, false);
+            acknowledged = heard.acknowledgement;
+            window = heard.window;
+        }
+    }
+    CHECK(shim_connection(s)->rcv.limit > 65536, true);
+    end(s);
+}
+
 static void extreme_scale(void) {
     script_begin();
     struct socket *s = shim_socket();
@@ -328,6 +349,7 @@ int main(void) {
     unscaled_window();
     early_data();
     our_window();
+    window_without_scaling();
     extreme_scale();
     small_segments();
     keep_alive();

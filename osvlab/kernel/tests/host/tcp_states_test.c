@@ -103,6 +103,19 @@ static void simultaneous_close(void) {
     peer_says(A, 2, 2, 0);
     CHECK(tcp_time_wait_count, 1);
     end(NULL);
+
+    script_begin(); // a peer that repeats its FIN instead
+    s = open_to_peer(false);
+    shim_close(s);
+    we_say(F | A, 1, 1, 0);
+    peer_says(F | A, 1, 1, 0);
+    we_say(A, 2, 2, 0);
+    peer_says(F | A, 1, 2, 0);
+    we_say(A, 2, 2, 0);
+    CHECK(tcp_time_wait_count, 1);
+    pass(SECOND);
+    we_are_silent();
+    end(NULL);
 }
 
 static void fin_with_acknowledgement(void) {
@@ -180,6 +193,9 @@ static void resets(void) {
     pass(SECOND);
     we_say(A, 1, 21, 0);
     peer_says(R, 22, 0, 0); // in the window, but not exact (RFC 5961)
+    we_say(A, 1, 21, 0);
+    peer_says(R, 12, 0,
+              20); // what it brings along reaches to where we are: that counts for nothing
     we_say(A, 1, 21, 0);
     peer_says(R, 20, 0, 0); // outside
     peer_says(R, 21 + 300000, 0, 0);
