@@ -70,5 +70,5 @@ int main(int count, char **arguments) {
     close(connection);
     puts("transfer: ok");
     fflush(stdout);
-    sleep(5); // so that the other side hears the last of it
+    pause(); // whoever ends now may leave the other side without the last of it
 }
