@@ -124,8 +124,13 @@ def test_what_breaks_the_rules_of_the_heap_is_found_out(runtime: Runtime, rule: 
 
 
 def test_own_malloc(runtime: Runtime) -> None:
-    program = runtime.compile("own_malloc.c", "-fno-builtin")
-    assert runtime.run(str(program)).output == "ok\n"
+    library = runtime.library("ifunc_library.c", "-Wno-attributes")
+    for more in (
+        [],
+        ["-Wl,--no-as-needed", library],
+    ):  # more objects, more that the linker allocates for itself
+        program = runtime.compile("own_malloc.c", "-fno-builtin", *more)
+        assert runtime.run(str(program)).output == "ok\n"
 
 
 def test_main_in_a_library(runtime: Runtime) -> None:

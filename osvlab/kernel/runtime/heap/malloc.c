@@ -217,9 +217,14 @@ static void move(char *to, char *from, size_t size, bool pages) {
     }
 }
 
+// The names for those who must not get a program's own malloc (musl.h).
+HIDDEN void *__libc_malloc(size_t size) __attribute__((alias("malloc")));
+HIDDEN void *__libc_realloc(void *address, size_t size) __attribute__((alias("realloc")));
+HIDDEN void __libc_free(void *address) __attribute__((alias("free")));
+
 EXPORT void *realloc(void *address, size_t size) {
     if (!address)
-        return malloc(size);
+        return __libc_malloc(size);
     struct region *region = region_checked(address, "realloc(): invalid pointer\n");
     bool is_large = region->tag == TAG + LARGE;
     size_t had = usable(region, address), lead = (u64)address - (u64)region;
@@ -229,11 +234,11 @@ EXPORT void *realloc(void *address, size_t size) {
     } else if (size <= had && 2 * size + 32 > had) {
         return address;
     }
-    void *other = malloc(size);
+    void *other = __libc_malloc(size);
     if (!other)
         return size <= had ? address : NULL;
     move(other, address, MIN(had, size), is_large);
-    free(address);
+    __libc_free(address);
     return other;
 }
 
@@ -261,8 +266,3 @@ HIDDEN int __malloc_allzerop(void *address);
 int __malloc_allzerop(void *address) {
     return region_of(address)->zero;
 }
-
-// The names for those who must not get a program's own malloc (musl.h).
-HIDDEN void *__libc_malloc(size_t size) __attribute__((alias("malloc")));
-HIDDEN void *__libc_realloc(void *address, size_t size) __attribute__((alias("realloc")));
-HIDDEN void __libc_free(void *address) __attribute__((alias("free")));
