@@ -25,6 +25,14 @@ EXPORT const char *gnu_get_libc_release(void) {
     return "stable";
 }
 
+// NULL for what is no error; strerror has words for everything.
+EXPORT const char *strerrordesc_np(int error) {
+    const char *text = strerror(error);
+    if (error == 0)
+        return "Success";
+    return text == strerror(-1) ? NULL : text;
+}
+
 // error(3)
 EXPORT void (*error_print_progname)(void);
 EXPORT unsigned error_message_count;

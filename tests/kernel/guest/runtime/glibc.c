@@ -1,5 +1,7 @@
 // Where glibc and musl differ, and names that only glibc has.
 #include "check.h"
+#include <printf.h>
+#include <stdarg.h>
 #include <ctype.h>
 #include <errno.h>
 #include <error.h>
@@ -106,6 +108,32 @@ static void check_databases(void) {
         CHECK(found == &protocol && protocol.p_proto == 6);
 }
 
+static void check_format(const char *format, size_t count, ...) {
+    int types[8], expected;
+    va_list list;
+    CHECK(parse_printf_format(format, 8, types) == count);
+    va_start(list, count);
+    for (size_t i = 0; i < count; i++) {
+        expected = va_arg(list, int);
+        CHECK(types[i] == expected);
+    }
+    va_end(list);
+}
+
+static void check_formats(void) {
+    check_format("nothing, 100 %%", 0);
+    check_format("%d %5.3u %-*s %.*f", 6, PA_INT, PA_INT, PA_INT, PA_STRING, PA_INT, PA_DOUBLE);
+    check_format("%hhd%hd%ld%lld%zu", 5, PA_CHAR, PA_INT | PA_FLAG_SHORT, PA_INT | PA_FLAG_LONG,
+                 PA_INT | PA_FLAG_LONG_LONG, PA_INT | PA_FLAG_LONG);
+    check_format("%c%lc%ls%p%Lg%ln", 6, PA_CHAR, PA_WCHAR, PA_WSTRING, PA_POINTER,
+                 PA_DOUBLE | PA_FLAG_LONG_DOUBLE, PA_INT | PA_FLAG_LONG | PA_FLAG_PTR);
+    check_format("%2$s of %1$d", 2, PA_INT, PA_STRING);
+    check_format("cut off %", 0);
+    CHECK(parse_printf_format("%d%d%d", 0, NULL) == 3);
+    CHECK(!strcmp(strerrordesc_np(ENOENT), "No such file or directory"));
+    CHECK(!strcmp(strerrordesc_np(0), "Success") && !strerrordesc_np(9999));
+}
+
 #define MASK(signal) (1 << ((signal) - 1))
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 static void check_masks(void) {
@@ -133,6 +161,7 @@ int main(void) {
     check_mutex();
     check_obstack();
     check_databases();
+    check_formats();
     check_masks();
     check_backtrace();
     CHECK(!stat("/", &status) && S_ISDIR(status.st_mode));

@@ -1,0 +1,121 @@
+// parse_printf_format: which arguments a format of printf takes (glibc manual, "Parsing a Template
+// String"). libsystemd asks, and with it whatever the distribution links with that.
+
+#include "compat.h"
+
+#include <string.h>
+
+// glibc's <printf.h>
+enum { INT, CHAR, WCHAR, STRING, WSTRING, POINTER, FLOAT, DOUBLE };
+enum { LONG_LONG = 1 << 8, LONG = 1 << 9, SHORT = 1 << 10, POINTS = 1 << 11 };
+
+struct arguments {
+    size_t count, room, next;
+    int *types;
+};
+
+static void note(struct arguments *arguments, size_t place, int type) {
+    if (place < arguments->room)
+        arguments->types[place] = type;
+    if (place >= arguments->count)
+        arguments->count = place + 1;
+}
+
+// A number that a "$" follows names an argument, counted from 1; else the next one is meant.
+static size_t place_of(const char **at, struct arguments *arguments) {
+    const char *end = *at + strspn(*at, "0123456789");
+    size_t number = 0;
+
+    if (*end != '$' || end - *at > 4)
+        return arguments->next++;
+    for (; *at < end; (*at)++)
+        number = number * 10 + (size_t)(**at - '0');
+    *at = end + 1;
+    return number ? number - 1 : 0;
+}
+
+static void skip_number(const char **at, struct arguments *arguments) {
+    if (**at == '*') {
+        (*at)++;
+        note(arguments, place_of(at, arguments), INT);
+    } else {
+        *at += strspn(*at, "0123456789");
+    }
+}
+
+static int length_of(const char **at) {
+    int length = 0;
+
+    for (;; (*at)++) {
+        if (**at == 'h')
+            length = length == SHORT ? CHAR : SHORT;
+        else if (**at == 'l')
+            length = length == LONG ? LONG_LONG : LONG;
+        else if (**at == 'q' || **at == 'L')
+            length = LONG_LONG;
+        else if (**at && strchr("jzt", **at))
+            length = LONG;
+        else
+            return length;
+    }
+}
+
+// -1: it takes none.
+static int type_of(char conversion, int length) {
+    switch (conversion) {
+    case 'd':
+    case 'i':
+    case 'o':
+    case 'u':
+    case 'x':
+    case 'X':
+        return length == CHAR ? CHAR : INT | length;
+    case 'a':
+    case 'A':
+    case 'e':
+    case 'E':
+    case 'f':
+    case 'F':
+    case 'g':
+    case 'G':
+        return DOUBLE | (length == LONG_LONG ? LONG_LONG : 0);
+    case 'c':
+        return length == LONG ? WCHAR : CHAR;
+    case 'C':
+        return WCHAR;
+    case 's':
+        return length == LONG ? WSTRING : STRING;
+    case 'S':
+        return WSTRING;
+    case 'p':
+        return POINTER;
+    case 'n':
+        return length == CHAR ? CHAR | POINTS : INT | length | POINTS;
+    }
+    return -1;
+}
+
+static const char *take_directive(const char *at, struct arguments *arguments) {
+    const char *digits = at + strspn(at, "0123456789");
+    bool placed = *digits == '$';
+    size_t place = placed ? place_of(&at, arguments) : 0;
+
+    at += strspn(at, "-+ #0'I");
+    skip_number(&at, arguments);
+    if (*at == '.') {
+        at++;
+        skip_number(&at, arguments);
+    }
+    int length = length_of(&at), type = type_of(*at, length);
+    if (type >= 0)
+        note(arguments, placed ? place : arguments->next++, type);
+    return *at ? at + 1 : at;
+}
+
+EXPORT size_t parse_printf_format(const char *format, size_t room, int *types) {
+    struct arguments arguments = {.room = room, .types = types};
+
+    while ((format = strchr(format, '%')))
+        format = take_directive(format + 1, &arguments);
+    return arguments.count;
+}
