@@ -7,7 +7,7 @@
 
 // glibc's <printf.h>
 enum { INT, CHAR, WCHAR, STRING, WSTRING, POINTER, FLOAT, DOUBLE };
-enum { LONG_LONG = 1 << 8, LONG = 1 << 9, SHORT = 1 << 10, POINTS = 1 << 11 };
+enum { LONG_DOUBLE = 1 << 8, LONG = 1 << 9, SHORT = 1 << 10, POINTS = 1 << 11 };
 
 struct arguments {
     size_t count, room, next;
@@ -43,54 +43,38 @@ static void skip_number(const char **at, struct arguments *arguments) {
     }
 }
 
+// What is as large as a long is called one.
 static int length_of(const char **at) {
     int length = 0;
 
-    for (;; (*at)++) {
+    for (; **at && strchr("hlqLjzt", **at); (*at)++) {
         if (**at == 'h')
             length = length == SHORT ? CHAR : SHORT;
-        else if (**at == 'l')
-            length = length == LONG ? LONG_LONG : LONG;
-        else if (**at == 'q' || **at == 'L')
-            length = LONG_LONG;
-        else if (**at && strchr("jzt", **at))
-            length = LONG;
         else
-            return length;
+            length = **at == 'L' ? LONG_DOUBLE : LONG;
     }
+    return length;
 }
 
-// -1: it takes none.
+// -1: it takes none. Only of numbers does glibc heed the length.
 static int type_of(char conversion, int length) {
+    if (conversion && strchr("diouxX", conversion))
+        return length == CHAR ? CHAR : length == LONG_DOUBLE ? LONG : length;
+    if (conversion && strchr("aAeEfFgG", conversion))
+        return DOUBLE | (length & LONG_DOUBLE);
     switch (conversion) {
-    case 'd':
-    case 'i':
-    case 'o':
-    case 'u':
-    case 'x':
-    case 'X':
-        return length == CHAR ? CHAR : INT | length;
-    case 'a':
-    case 'A':
-    case 'e':
-    case 'E':
-    case 'f':
-    case 'F':
-    case 'g':
-    case 'G':
-        return DOUBLE | (length == LONG_LONG ? LONG_LONG : 0);
     case 'c':
-        return length == LONG ? WCHAR : CHAR;
+        return CHAR;
     case 'C':
         return WCHAR;
     case 's':
-        return length == LONG ? WSTRING : STRING;
+        return STRING;
     case 'S':
         return WSTRING;
     case 'p':
         return POINTER;
     case 'n':
-        return length == CHAR ? CHAR | POINTS : INT | length | POINTS;
+        return INT | POINTS;
     }
     return -1;
 }

@@ -124,9 +124,9 @@ static void check_formats(void) {
     check_format("nothing, 100 %%", 0);
     check_format("%d %5.3u %-*s %.*f", 6, PA_INT, PA_INT, PA_INT, PA_STRING, PA_INT, PA_DOUBLE);
     check_format("%hhd%hd%ld%lld%zu", 5, PA_CHAR, PA_INT | PA_FLAG_SHORT, PA_INT | PA_FLAG_LONG,
-                 PA_INT | PA_FLAG_LONG_LONG, PA_INT | PA_FLAG_LONG);
-    check_format("%c%lc%ls%p%Lg%ln", 6, PA_CHAR, PA_WCHAR, PA_WSTRING, PA_POINTER,
-                 PA_DOUBLE | PA_FLAG_LONG_DOUBLE, PA_INT | PA_FLAG_LONG | PA_FLAG_PTR);
+                 PA_INT | PA_FLAG_LONG, PA_INT | PA_FLAG_LONG);
+    check_format("%c%C%S%p%Lg%n", 6, PA_CHAR, PA_WCHAR, PA_WSTRING, PA_POINTER,
+                 PA_DOUBLE | PA_FLAG_LONG_DOUBLE, PA_INT | PA_FLAG_PTR);
     check_format("%2$s of %1$d", 2, PA_INT, PA_STRING);
     check_format("cut off %", 0);
     CHECK(parse_printf_format("%d%d%d", 0, NULL) == 3);
