@@ -57,3 +57,10 @@ def dhcp(folder: Path) -> Path:
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_dhcp_and_strange_servers(dhcp: Path, seed: int) -> None:
     assert host.run(dhcp, "20000", str(seed)) == "ok\n"
+
+
+def test_network_cards_that_lie(tmp_path: Path) -> None:
+    drivers = [f"drivers/{name}.c" for name in ("virtio_net", "virtio", "virtqueue")]
+    sources = ["tests/host/virtio_net_test.c", *drivers, *EXACT]
+    program = host.build(tmp_path / "virtio_net", sources, FLAGS)
+    assert host.run(program) == "ok\n"

@@ -91,32 +91,51 @@ def test_fragments_both_ways(start: Start, switch: Switch) -> None:
         assert answer[4:] == request[4:]
 
 
-def test_a_dhcp_lease_from_a_server_of_ours(start: Start, switch: Switch) -> None:
-    """Answer as RFC 2131 has it, field by field."""
-    peer = Peer(switch.port(), PEER)
-    vm = start("/busybox cat /proc/net/pnp /proc/net/route", network=plugged(switch))
-    here, everybody = IPv4Address(PEER), IPv4Address("255.255.255.255")
+class Lender:
+    """A DHCP server that answers as RFC 2131 has it, field by field, when the test says so."""
 
-    def heard(kind: int) -> tuple[bytes, bytes]:
-        frame = peer.frame(lambda frame: frame.kind == IPV4 and frame.payload[9] == UDP)
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    def heard(self, kind: int, timeout: float = 10) -> tuple[bytes, bytes]:
+        """Return who sends the next message, and the message, which must be of that kind."""
+        frame = self.peer.frame(
+            lambda frame: (
+                frame.kind == IPV4 and frame.payload[9] == UDP and frame.payload[20:22] == b"\0\x44"
+            ),
+            timeout,
+        )
         message = frame.payload[28:]
         assert message[240:243] == bytes([53, 1, kind])
         return frame.source, message
 
-    def say(kind: int, mac: bytes, question: bytes) -> None:
+    def say(self, kind: int, mac: bytes, question: bytes, address: str = "10.1.2.3") -> None:
+        here, everybody = self.peer.address, IPv4Address("255.255.255.255")
         options = (
             bytes([53, 1, kind, 54, 4]) + here.packed + bytes([51, 4, 0, 0, 14, 16, 1, 4, 255, 255, 0, 0])
         )
         options += bytes([3, 4]) + here.packed + bytes([6, 4, 10, 1, 0, 9, 15, 3]) + b"lab" + b"\xff"
-        reply = b"\2\1\6\0" + question[4:8] + bytes(8) + IPv4Address("10.1.2.3").packed + bytes(8)
+        reply = b"\2\1\6\0" + question[4:8] + bytes(8) + IPv4Address(address).packed + bytes(8)
         reply += mac.ljust(16, b"\0") + bytes(192) + b"\x63\x82\x53\x63" + options
         packet = ipv4(here, everybody, UDP, udp((here, 67), (everybody, 68), reply))
-        peer.port.send(ethernet(mac, peer.mac, IPV4, packet))
+        self.peer.port.send(ethernet(mac, self.peer.mac, IPV4, packet))
 
-    say(2, *heard(1))
-    mac, request = heard(3)
-    assert bytes([50, 4, 10, 1, 2, 3]) in request
-    say(5, mac, request)
+    def lend(self, address: str = "10.1.2.3") -> bytes:
+        """Lend an address to who asks next; return the request."""
+        self.say(OFFER, *self.heard(DISCOVER, 40), address)
+        mac, request = self.heard(REQUEST)
+        assert bytes([50, 4]) + IPv4Address(address).packed in request
+        self.say(ACK, mac, request, address)
+        return request
+
+
+DISCOVER, OFFER, REQUEST, ACK, NAK, RELEASE = 1, 2, 3, 5, 6, 7
+
+
+def test_a_dhcp_lease_from_a_server_of_ours(start: Start, switch: Switch) -> None:
+    lender = Lender(Peer(switch.port(), PEER))
+    vm = start("/busybox cat /proc/net/pnp /proc/net/route", network=plugged(switch))
+    lender.lend()
     vm.wait()
     assert "eth0: 10.1.2.3\n" in vm.console.text
     assert "domain lab\nnameserver 10.1.0.9\n" in vm.console.text
@@ -187,10 +206,27 @@ def test_two_cards(start: Start, switch: Switch, image: object) -> None:
         cards = (Network(switch=switch.path), Network(switch=other.path, mac="02:00:00:00:00:09"))
         ready = plan(
             image, f"{options} {FOREVER}", kernel=None, memory="64M", cpus=1, machine=None, env=None,
-            verbose=False, networks=cards,
+            modules=(), verbose=False, networks=cards,
         )  # fmt: skip
         with VM(ready.machine, image=ready.image, folder=ready.folder, kernel=ready.kernel):
             first, second = Peer(switch.port(), "10.1.0.1"), Peer(other.port(), "10.2.0.1")
             assert first.ping("10.1.0.2", b"one") == b"one"
             assert second.ping("10.2.0.2", b"two") == b"two"
             assert second.neighbours[IPv4Address("10.2.0.2")] == b"\2\0\0\0\0\x09"
+
+
+def test_another_network_behind_the_cable(start: Start, switch: Switch, machine: str) -> None:
+    lender = Lender(Peer(switch.port(), PEER))
+    vm = start(FOREVER, network=plugged(switch), machine=machine)
+    lender.lend()
+    vm.wait_for("eth0: 10.1.2.3")
+    assert lender.peer.ping("10.1.2.3", b"before") == b"before"
+    vm.qmp("set_link", name="net0", up=False)
+    vm.wait_for("eth0: link down")
+    vm.qmp("set_link", name="net0", up=True)
+    vm.wait_for("eth0: link up")
+    mac, request = lender.heard(REQUEST)
+    assert request[12:16] == IPv4Address("10.1.2.3").packed
+    lender.say(NAK, mac, request)
+    lender.lend("10.1.2.4")
+    assert lender.peer.ping("10.1.2.4", b"after") == b"after"

@@ -149,19 +149,22 @@ void pci_enable(const struct pci_device *d) {
 #define MSIX_TABLE 4
 #define MSIX_ENABLE 0x8000U
 #define MSIX_MASK_ALL 0x4000U
+#define MSIX_LAST_ENTRY 0x7ffU
+#define MSIX_ENTRY 16UL // bytes
 
-bool pci_msix_route(const struct pci_device *d, int vector) {
+bool pci_msix_route(const struct pci_device *d, unsigned number, int vector) {
     unsigned at = pci_capability(d, PCI_CAPABILITY_MSIX, 0);
     struct pci_window window;
 
     if (!at)
         return false;
     u32 place = pci_read(d, at + MSIX_TABLE, 4);
-    u64 offset = place & ~7U;
-    if (!pci_window(d, place & 7, &window) || window.is_port || offset + 16 > window.size)
-        return false;
-    volatile u32 *entry = map_device(window.address + offset, 16);
+    u64 offset = (place & ~7U) + number * MSIX_ENTRY;
     u32 control = pci_read(d, at + MSIX_CONTROL, 2);
+    if (number > (control & MSIX_LAST_ENTRY) || !pci_window(d, place & 7, &window) ||
+        window.is_port || offset + MSIX_ENTRY > window.size)
+        return false;
+    volatile u32 *entry = map_device(window.address + offset, MSIX_ENTRY);
     pci_write(d, at + MSIX_CONTROL, 2, control | MSIX_ENABLE | MSIX_MASK_ALL);
     entry[0] = (u32)msi_address();
     entry[1] = (u32)(msi_address() >> 32);

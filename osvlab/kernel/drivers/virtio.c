@@ -65,12 +65,21 @@ int virtio_queue_create(struct virtio_device *d, u16 index, u16 wanted_size, str
 }
 
 void virtio_ready(struct virtio_device *d) {
+    if (d->changed && d->transport->watch_config && d->transport->watch_config(d) < 0)
+        debug("virtio: changes of the device at %s will not be noticed\n", d->bus);
     add_status(d, STATUS_DRIVER_OK);
 }
 
 void virtio_fail(struct virtio_device *d) {
     reset(d);
     add_status(d, STATUS_FAILED);
+}
+
+void virtio_interrupted(struct virtio_device *d, bool config_changed) {
+    if (config_changed && d->changed)
+        d->changed(d);
+    if (d->interrupt)
+        d->interrupt(d);
 }
 
 u64 virtio_config64(struct virtio_device *d, size_t offset) {

@@ -45,6 +45,7 @@ enum {
 };
 
 #define MAGIC 0x74726976
+#define INTERRUPT_CONFIG 2U // in the interrupt status: the configuration has changed
 
 struct window {
     u64 address, size;
@@ -159,9 +160,9 @@ static const struct virtio_transport mmio_transport = {
 static void mmio_interrupt(void *argument) {
     struct mmio_device *m = argument;
 
-    set(m, REGISTER_INTERRUPT_ACKNOWLEDGE, get(m, REGISTER_INTERRUPT_STATUS));
-    if (m->device.interrupt)
-        m->device.interrupt(&m->device);
+    u32 why = get(m, REGISTER_INTERRUPT_STATUS);
+    set(m, REGISTER_INTERRUPT_ACKNOWLEDGE, why);
+    virtio_interrupted(&m->device, why & INTERRUPT_CONFIG);
 }
 
 static void probe(const struct window *w) {

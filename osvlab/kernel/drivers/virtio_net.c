@@ -1,14 +1,15 @@
 // Network cards: virtio network devices (virtio 1.2 section 5.1).
 //
 // A frame travels in one buffer, behind a small header that lies in the packet's headroom: frames
-// are received into packets and sent from them, never copied. Receiving is by polling, in the
+// are received into packets and sent from them, never copied; only one that is larger than a packet
+// of the pool arrives in several buffers and is put together. Receiving is by polling, in the
 // network thread; the device interrupts only when it puts something into an empty queue. Sending
 // asks for no interrupts at all: packets that the device is done with are freed when the next
 // ones are sent, and only when frames had to be kept back does the queue ask to be woken.
 //
 // Invariant: everything here but the interrupt handler runs with the network lock held. A packet
-// belongs to us or to the device, whose word is taken for one number only, the length of what it
-// has written, and that is checked.
+// belongs to us or to the device, whose word is taken for two numbers only, the length of what it
+// has written and in how many buffers, and those are checked.
 
 #include <net/if.h>
 #include <string.h>
@@ -24,8 +25,11 @@
 #define FEATURE_GUEST_CHECKSUM (1UL << 1) // and we accept packets without one
 #define FEATURE_MTU (1UL << 3)
 #define FEATURE_MAC (1UL << 5)
+#define FEATURE_MERGE (1UL << 15)  // a frame may arrive in several buffers
+#define FEATURE_STATUS (1UL << 16) // tells whether the cable is plugged in
 
-enum { CONFIG_MAC = 0, CONFIG_MTU = 10 };
+enum { CONFIG_MAC = 0, CONFIG_STATUS = 6, CONFIG_MTU = 10 };
+enum { STATUS_LINK_UP = 1 };
 enum { RECEIVE, SEND }; // queues
 enum { HEADER_NEEDS_CHECKSUM = 1, HEADER_DATA_VALID = 2 };
 
@@ -35,6 +39,7 @@ enum { HEADER_NEEDS_CHECKSUM = 1, HEADER_DATA_VALID = 2 };
 #define POLL_MOST 64 // frames in one turn
 #define ETHERNET_HEADER 14UL
 #define MTU_DEFAULT 1500U
+#define BUFFER_SIZE (ETHERNET_HEADER + MTU_DEFAULT) // at least, of those that are merged
 #define MTU_LEAST 576U
 #define MTU_MOST 9000U
 
@@ -42,7 +47,7 @@ struct header { // in front of each frame, both ways
     u8 flags, segmentation;
     u16 header_length, segment_size;
     u16 checksum_start, checksum_offset;
-    u16 buffers; // not there in legacy devices
+    u16 buffers; // not there in legacy devices that do not merge
 };
 
 struct nic {
@@ -50,7 +55,10 @@ struct nic {
     struct virtio_device *device;
     struct virtqueue receive, send;
     u32 header_size;
-    bool apart; // an old device wants the header in a buffer of its own
+    bool apart;  // an old device wants the header in a buffer of its own
+    bool merges; // frames over several buffers
+    bool dead;   // it broke the rules and was switched off
+    volatile bool configured_anew;
     unsigned posted;
     struct list backlog; // frames that the send queue had no room for
     unsigned waiting;
@@ -65,12 +73,13 @@ static void tell(struct nic *nic, struct virtqueue *queue, u16 number) {
 static int add(struct nic *nic, struct virtqueue *queue, struct packet *packet, u32 frame_size,
                bool receives) {
     u64 physical = VIRTUAL_TO_PHYSICAL(packet->data) - nic->header_size;
+    bool apart = nic->apart && !(receives && nic->merges);
     struct virtqueue_buffer buffers[2] = {
-        {physical, nic->header_size + (nic->apart ? 0 : frame_size), receives},
+        {physical, nic->header_size + (apart ? 0 : frame_size), receives},
         {physical + nic->header_size, frame_size, receives},
     };
 
-    return virtqueue_add(queue, buffers, nic->apart ? 2 : 1, NULL, 0, packet);
+    return virtqueue_add(queue, buffers, apart ? 2 : 1, NULL, 0, packet);
 }
 
 static struct header *header_of(const struct nic *nic, struct packet *packet) {
@@ -84,8 +93,10 @@ static u32 room_in(const struct packet *packet) {
 }
 
 static void refill(struct nic *nic) {
+    size_t size = nic->merges ? BUFFER_SIZE : ETHERNET_HEADER + nic->interface.mtu;
+
     while (nic->posted < RECEIVE_BUFFERS) {
-        struct packet *packet = packet_allocate(ETHERNET_HEADER + nic->interface.mtu);
+        struct packet *packet = packet_allocate(size);
         if (!packet)
             break; // those that are there come back
         if (add(nic, &nic->receive, packet, room_in(packet), true) < 0) {
@@ -97,19 +108,58 @@ static void refill(struct nic *nic) {
     tell(nic, &nic->receive, RECEIVE);
 }
 
-static void take_frame(struct nic *nic, struct packet *packet, u32 written) {
-    const struct header *header = header_of(nic, packet);
+static struct packet *take_buffer(struct nic *nic, u32 *written) {
+    struct packet *packet = virtqueue_take(&nic->receive, written);
 
-    if (written < nic->header_size + ETHERNET_HEADER ||
-        written > nic->header_size + room_in(packet) || header->segmentation) {
-        nic->interface.received.errors++;
-        packet_free(packet);
-        return;
+    if (packet)
+        nic->posted--;
+    return packet;
+}
+
+static bool append(struct packet *whole, const void *data, u32 size) {
+    void *room = whole ? packet_put(whole, size) : NULL;
+
+    if (room)
+        memcpy(room, data, size);
+    return room;
+}
+
+// Puts a frame together whose first buffer is `first`. The others are there too (section 5.1.6.4)
+// and have no header; they are taken whatever is wrong, so that the next frame is found.
+static struct packet *merge(struct nic *nic, struct packet *first, unsigned buffers, bool good) {
+    struct packet *whole = good ? packet_allocate(ETHERNET_HEADER + nic->interface.mtu) : NULL;
+    u32 written;
+
+    good = append(whole, first->data, first->length) && buffers != 0;
+    packet_free(first);
+    for (unsigned n = 1; n < buffers; n++) {
+        struct packet *part = take_buffer(nic, &written);
+        good = good && part && written <= nic->header_size + room_in(part) &&
+               append(whole, header_of(nic, part), written);
+        if (!part)
+            break;
+        packet_free(part);
     }
-    packet->length = written - nic->header_size;
-    packet->checksum_good = nic->device->accepted & FEATURE_GUEST_CHECKSUM &&
-                            header->flags & (HEADER_NEEDS_CHECKSUM | HEADER_DATA_VALID);
-    interface_receive(&nic->interface, packet);
+    if (!good && whole)
+        packet_free(whole);
+    return good ? whole : NULL;
+}
+
+// The frame that begins in this buffer, or NULL.
+static struct packet *frame_from(struct nic *nic, struct packet *packet, u32 written) {
+    const struct header *header = header_of(nic, packet);
+    unsigned buffers = nic->merges ? header->buffers : 1;
+    bool good = written >= nic->header_size + ETHERNET_HEADER &&
+                written <= nic->header_size + room_in(packet) && !header->segmentation;
+    bool checksum_good = nic->device->accepted & FEATURE_GUEST_CHECKSUM &&
+                         header->flags & (HEADER_NEEDS_CHECKSUM | HEADER_DATA_VALID);
+
+    packet->length = good ? written - nic->header_size : 0;
+    if (!good || buffers != 1)
+        packet = merge(nic, packet, buffers, good);
+    if (packet)
+        packet->checksum_good = checksum_good;
+    return packet;
 }
 
 static void poll_receive(struct nic *nic) {
@@ -117,13 +167,16 @@ static void poll_receive(struct nic *nic) {
     u32 written;
 
     for (unsigned n = 0; n < POLL_MOST; n++) {
-        packet = virtqueue_take(&nic->receive, &written);
+        packet = take_buffer(nic, &written);
         if (!packet && virtqueue_wait_for_next(&nic->receive))
             break;
         if (!packet)
             continue;
-        nic->posted--;
-        take_frame(nic, packet, written);
+        packet = frame_from(nic, packet, written);
+        if (packet)
+            interface_receive(&nic->interface, packet);
+        else
+            nic->interface.received.errors++;
         if (n == POLL_MOST - 1)
             network_wake(); // others want the lock; then go on
     }
@@ -199,6 +252,27 @@ static void poll_send(struct nic *nic) {
         virtqueue_rest(&nic->send);
 }
 
+// --- The cable ---
+
+static bool link_is_up(const struct nic *nic) {
+    struct virtio_device *device = nic->device;
+
+    return !(device->accepted & FEATURE_STATUS) ||
+           (device->transport->read_config(device, CONFIG_STATUS, 2) & STATUS_LINK_UP);
+}
+
+static void look_at_link(struct nic *nic) {
+    struct interface *interface = &nic->interface;
+
+    nic->configured_anew = false;
+    if (link_is_up(nic) == !!(interface->flags & IFF_RUNNING))
+        return;
+    interface->flags ^= IFF_RUNNING;
+    kprintf("%s: link %s\n", interface->name, interface->flags & IFF_RUNNING ? "up" : "down");
+    if (interface->flags & IFF_RUNNING)
+        network_link_up(interface);
+}
+
 // --- The device ---
 
 static void drop_all(struct nic *nic) {
@@ -217,12 +291,15 @@ static void drop_all(struct nic *nic) {
 static void nic_poll(struct interface *interface) {
     struct nic *nic = interface->driver;
 
-    if (!(interface->flags & IFF_RUNNING))
+    if (nic->dead)
         return;
+    if (nic->configured_anew)
+        look_at_link(nic);
     poll_send(nic);
     poll_receive(nic);
     if (nic->receive.broken || nic->send.broken) {
         virtio_fail(nic->device);
+        nic->dead = nic->receive.broken = nic->send.broken = true;
         interface->flags &= ~(unsigned)(IFF_UP | IFF_RUNNING);
         drop_all(nic);
         kprintf("%s: the device returned a packet it never had; it is switched off\n",
@@ -233,6 +310,12 @@ static void nic_poll(struct interface *interface) {
 static void nic_interrupt(struct virtio_device *device) {
     (void)device;
     network_wake();
+}
+
+static void nic_changed(struct virtio_device *device) {
+    struct nic *nic = device->driver;
+
+    nic->configured_anew = true; // the interrupt wakes the thread
 }
 
 static void choose_address(struct nic *nic) {
@@ -255,11 +338,13 @@ static u32 choose_mtu(const struct nic *nic) {
 
 static int nic_create(struct nic *nic, struct virtio_device *device) {
     u64 wanted = VIRTIO_RING_EVENT_INDEX | VIRTIO_ANY_LAYOUT | FEATURE_CHECKSUM |
-                 FEATURE_GUEST_CHECKSUM | FEATURE_MTU | FEATURE_MAC;
+                 FEATURE_GUEST_CHECKSUM | FEATURE_MTU | FEATURE_MAC | FEATURE_MERGE |
+                 FEATURE_STATUS;
     int status = virtio_negotiate(device, wanted);
 
     nic->device = device;
-    nic->header_size = sizeof(struct header) - (device->legacy ? sizeof(u16) : 0);
+    nic->merges = device->accepted & FEATURE_MERGE;
+    nic->header_size = sizeof(struct header) - (device->legacy && !nic->merges ? sizeof(u16) : 0);
     nic->apart = device->legacy && !(device->accepted & VIRTIO_ANY_LAYOUT);
     list_init(&nic->backlog);
     if (status == 0)
@@ -271,7 +356,7 @@ static int nic_create(struct nic *nic, struct virtio_device *device) {
     nic->interface = (struct interface){
         .name = "eth%u",
         .mtu = choose_mtu(nic),
-        .flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST,
+        .flags = IFF_UP | IFF_BROADCAST | IFF_MULTICAST | (link_is_up(nic) ? IFF_RUNNING : 0),
         .sends_checksums = device->accepted & FEATURE_CHECKSUM,
         .driver = nic,
         .transmit = nic_transmit,
@@ -290,6 +375,7 @@ static void start(struct nic *nic) {
     virtqueue_rest(&nic->send);
     nic->device->driver = nic;
     nic->device->interrupt = nic_interrupt;
+    nic->device->changed = nic_changed;
     virtio_ready(nic->device);
     refill(nic);
     network_found(&nic->interface);

@@ -12,25 +12,40 @@
 #define FIRST_MODERN 0x1040
 #define LAST_DEVICE 0x107f
 
+enum { STATUS_QUEUE = 1, STATUS_CONFIG = 2 }; // of an interrupt that came by line
+
 // With MSI-X there is nobody to share with and nothing to acknowledge.
 static void message_interrupt(void *argument) {
     struct virtio_pci_device *v = argument;
 
-    if (v->device.interrupt)
-        v->device.interrupt(&v->device);
+    virtio_interrupted(&v->device, false);
+}
+
+static void config_interrupt(void *argument) {
+    struct virtio_pci_device *v = argument;
+
+    virtio_interrupted(&v->device, true);
+}
+
+int virtio_pci_route_config(struct virtio_pci_device *v) {
+    if (!v->msix)
+        return 0;
+    int vector = interrupt_allocate(config_interrupt, v);
+    return vector >= 0 && pci_msix_route(&v->pci, VIRTIO_CONFIG_ENTRY, vector) ? 0 : -ENODEV;
 }
 
 static void line_interrupt(void *argument) {
     struct virtio_pci_device *v = argument;
 
-    if ((virtio_pci_interrupt_status(v) & 1) && v->device.interrupt)
-        v->device.interrupt(&v->device);
+    u8 why = virtio_pci_interrupt_status(v);
+    if (why & (STATUS_QUEUE | STATUS_CONFIG))
+        virtio_interrupted(&v->device, why & STATUS_CONFIG);
 }
 
 static int route_interrupt(struct virtio_pci_device *v) {
     if (pci_capability(&v->pci, PCI_CAPABILITY_MSIX, 0)) {
         int vector = interrupt_allocate(message_interrupt, v);
-        if (vector >= 0 && pci_msix_route(&v->pci, vector)) {
+        if (vector >= 0 && pci_msix_route(&v->pci, 0, vector)) {
             v->msix = true;
             return 0;
         }

@@ -29,5 +29,10 @@ static inline struct virtio_pci_device *virtio_pci_of(struct virtio_device *d) {
 int virtio_pci_modern_open(struct virtio_pci_device *v);
 int virtio_pci_legacy_open(struct virtio_pci_device *v);
 
+// Routes the second MSI-X entry to the driver's `changed`, for the device to be told of it; by line
+// there is nothing to do. 0, or -errno.
+#define VIRTIO_CONFIG_ENTRY 1
+int virtio_pci_route_config(struct virtio_pci_device *v);
+
 // Reading it acknowledges an interrupt that came by line.
 u8 virtio_pci_interrupt_status(struct virtio_pci_device *v);

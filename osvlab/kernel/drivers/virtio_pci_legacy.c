@@ -70,6 +70,15 @@ static void legacy_notify(struct virtio_device *d, u16 queue) {
     outw(port(d, LEGACY_NOTIFY), queue);
 }
 
+static int legacy_watch_config(struct virtio_device *d) {
+    int status = virtio_pci_route_config(virtio_pci_of(d));
+
+    if (status < 0 || !virtio_pci_of(d)->msix)
+        return status;
+    outw(port(d, LEGACY_CONFIG_VECTOR), VIRTIO_CONFIG_ENTRY);
+    return inw(port(d, LEGACY_CONFIG_VECTOR)) == VIRTIO_CONFIG_ENTRY ? 0 : -ENODEV;
+}
+
 static const struct virtio_transport legacy_transport = {
     .status = legacy_status,
     .set_status = legacy_set_status,
@@ -79,6 +88,7 @@ static const struct virtio_transport legacy_transport = {
     .queue_size = legacy_queue_size,
     .start_queue = legacy_start_queue,
     .notify = legacy_notify,
+    .watch_config = legacy_watch_config,
 };
 
 int virtio_pci_legacy_open(struct virtio_pci_device *v) {

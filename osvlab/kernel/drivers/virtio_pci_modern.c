@@ -123,6 +123,15 @@ static void modern_notify(struct virtio_device *d, u16 queue) {
     *(volatile u16 *)(v->notify + (u64)v->notify_offset[queue] * v->notify_multiplier) = queue;
 }
 
+static int modern_watch_config(struct virtio_device *d) {
+    int status = virtio_pci_route_config(virtio_pci_of(d));
+
+    if (status < 0 || !virtio_pci_of(d)->msix)
+        return status;
+    set16(d, COMMON_CONFIG_VECTOR, VIRTIO_CONFIG_ENTRY);
+    return get16(d, COMMON_CONFIG_VECTOR) == VIRTIO_CONFIG_ENTRY ? 0 : -ENODEV;
+}
+
 static const struct virtio_transport modern_transport = {
     .status = modern_status,
     .set_status = modern_set_status,
@@ -133,6 +142,7 @@ static const struct virtio_transport modern_transport = {
     .queue_size = modern_queue_size,
     .start_queue = modern_start_queue,
     .notify = modern_notify,
+    .watch_config = modern_watch_config,
 };
 
 // Maps one part of the registers, at least `least` bytes of it, or NULL. *size is how many there

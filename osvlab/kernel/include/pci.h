@@ -43,8 +43,8 @@ bool pci_window(const struct pci_device *d, unsigned bar, struct pci_window *out
 // Lets the device answer, and write to memory.
 void pci_enable(const struct pci_device *d);
 
-// Sends entry 0 of the MSI-X table to a vector. False if the device has no MSI-X.
-bool pci_msix_route(const struct pci_device *d, int vector);
+// Sends an entry of the MSI-X table to a vector. False if the device has no such entry.
+bool pci_msix_route(const struct pci_device *d, unsigned entry, int vector);
 
 // Calls `handler` on the device's interrupt line, which it may share. 0 or -ENOSPC.
 int pci_line_route(const struct pci_device *d, interrupt_handler *handler, void *argument);

@@ -24,6 +24,8 @@ struct virtio_transport {
     // Tells the device where the queue is: `physical` plus virtqueue_*_offset(size).
     int (*start_queue)(struct virtio_device *, u16 queue, u16 size, u64 physical);
     void (*notify)(struct virtio_device *, u16 queue);
+    // Lets changes of the configuration interrupt. NULL if they do anyway.
+    int (*watch_config)(struct virtio_device *);
 };
 
 struct virtio_device {
@@ -32,8 +34,10 @@ struct virtio_device {
     const char *bus; // for messages: "pci 00:03.0", "mmio 0xfeb00e00"
     bool legacy;     // the layout before virtio 1.0
     u64 accepted;    // features in use
-    // Set by the driver before virtio_ready. Called with interrupts off.
+    // Set by the driver before virtio_ready. Called with interrupts off; `changed`, of the
+    // configuration, before `interrupt`.
     void (*interrupt)(struct virtio_device *);
+    void (*changed)(struct virtio_device *);
     void *driver;
 };
 
@@ -46,6 +50,9 @@ int virtio_queue_create(struct virtio_device *device, u16 index, u16 wanted_size
 
 void virtio_ready(struct virtio_device *device); // DRIVER_OK: the device may use its queues
 void virtio_fail(struct virtio_device *device);  // stops the device for good
+
+// From a bus: the device has interrupted.
+void virtio_interrupted(struct virtio_device *device, bool config_changed);
 
 // A 64-bit field of the configuration space, read in one piece.
 u64 virtio_config64(struct virtio_device *device, size_t offset);

@@ -44,6 +44,12 @@ void network_found(struct interface *interface) {
         kprintf("%s: not enough memory for DHCP\n", interface->name);
 }
 
+void network_link_up(struct interface *interface) {
+    if (interface->address)
+        arp_announce(interface);
+    dhcp_link_up(interface);
+}
+
 // a.b.c.d, all four parts, decimal.
 static bool parse_address(const char *text, ipv4_address *out) {
     u8 bytes[4];

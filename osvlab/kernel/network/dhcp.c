@@ -23,6 +23,7 @@
 #define LONGEST_TRY (64 * SECOND)
 #define REQUESTS_MOST 4
 #define RETRY_LEAST (60 * SECOND) // of renewing
+#define HASTY_TRIES 4             // when the cable is back
 #define LEASE_LEAST 30U           // seconds: nobody lends for less
 #define FOREVER UINT32_MAX
 
@@ -37,6 +38,7 @@ struct dhcp {
     u64 began; // to ask
     ipv4_address server, offered;
     u64 renew, rebind, expiry; // when, of the lease
+    unsigned hasty;            // so many questions more at short intervals
 };
 
 // --- Sending ---
@@ -127,6 +129,8 @@ static void look_for_server(struct dhcp *d) {
 static void ask_to_keep(struct dhcp *d, u64 until) {
     u64 now = network_now(), pause = MAX((until - now) / 2, RETRY_LEAST);
 
+    if (d->hasty)
+        pause = jitter(FIRST_TRY << (HASTY_TRIES - d->hasty--));
     say(d, DHCP_REQUEST);
     network_timer_set(&d->timer, MIN(now + pause, until));
 }
@@ -195,6 +199,7 @@ static void take_lease(struct dhcp *d, const struct dhcp_answer *a) {
 
     take_times(d, a);
     d->state = BOUND;
+    d->hasty = 0;
     network_timer_set(&d->timer, d->renew);
     interface->gateway = is_host(a->gateway) ? a->gateway : 0;
     if (a->mtu >= 576 && a->mtu < interface->mtu)
@@ -273,6 +278,23 @@ int dhcp_start(struct interface *interface) {
     enter(d, SELECTING);
     look_for_server(d);
     return 0;
+}
+
+// As if T2 had come: the network may be another one, whose servers say no to the old address.
+void dhcp_link_up(struct interface *interface) {
+    struct dhcp *d = interface->dhcp;
+
+    if (!d)
+        return;
+    if (d->state < BOUND) {
+        enter(d, SELECTING);
+        look_for_server(d);
+        return;
+    }
+    d->renew = d->rebind = network_now();
+    d->hasty = HASTY_TRIES;
+    enter(d, REBINDING);
+    ask_to_keep(d, d->expiry);
 }
 
 static void renew(struct interface *interface, void *unused) {

@@ -50,6 +50,10 @@ void dhcp_renew_all(void);                   // the host name has changed; takes
 void dhcp_stop(struct interface *interface); // the address stays, but nobody looks after it
 bool dhcp_is_asking(const struct interface *interface); // there is no address yet
 
+// From a driver: its cable is plugged in again, perhaps into another network.
+void network_link_up(struct interface *interface);
+void dhcp_link_up(struct interface *interface); // asks again, any server
+
 // From the driver of a new device: gives it an address, by DHCP unless the command line says.
 void network_found(struct interface *interface);
 

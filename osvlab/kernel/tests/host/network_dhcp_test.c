@@ -257,6 +257,37 @@ static void test_asks_for_the_same_again(void) {
     forget_lease();
 }
 
+// The cable was out: any server may answer, and it is asked a few times at short intervals.
+static void test_asks_anybody_when_the_cable_is_back(void) {
+    unsigned asked = 0;
+
+    get_lease(100000);
+    dhcp_link_up(&shim_card);
+    for (u64 start = shim_time; shim_time < start + 40 * SECOND; shim_advance(shim_time + SECOND))
+        for (; hear(); asked++) {
+            CHECK(heard.type, REQUEST);
+            CHECK(heard.to, UINT32_MAX);
+            CHECK(heard.client == shim_address(OFFERED), true);
+        }
+    CHECK(asked, 5);
+    CHECK(has(OFFERED), true); // nobody said no
+    say(ACK, 1000);
+    u64 bound = shim_time;
+    shim_advance(bound + 400 * SECOND);
+    CHECK(hear(), false);
+    dhcp_link_up(&shim_card); // into another network
+    CHECK(hear(), true);
+    say(NAK, 0);
+    CHECK(has(NULL), true);
+    dhcp_link_up(&shim_card); // at once again
+    shim_advance(shim_time + SECOND / 2);
+    CHECK(hear() && heard.type == DISCOVER, true);
+    CHECK(hear(), false);
+    forget_lease();
+    dhcp_link_up(&shim_card); // nobody looks after it
+    CHECK(hear(), false);
+}
+
 static void test_ignores_what_is_not_for_it(void) {
     CHECK(dhcp_start(&shim_card), 0);
     CHECK(hear(), true);
@@ -324,6 +355,7 @@ int main(int argc, char **argv) {
     test_renews_rebinds_and_expires();
     test_a_nak_means_from_the_start();
     test_asks_for_the_same_again();
+    test_asks_anybody_when_the_cable_is_back();
     test_ignores_what_is_not_for_it();
     fuzz(argc > 1 ? (unsigned)atoi(argv[1]) : 0);
     test_gets_an_address();
