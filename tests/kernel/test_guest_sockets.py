@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from osvlab.image.build import build
 from osvlab.image.image import Image
 
 PROGRAMS = Path(__file__).parent / "guest" / "network"
-NAMES = ["local", "rights", "waiting", "datagrams", "streams", "tcp_sockets", "interfaces"]
+NAMES = ["local", "rights", "waiting", "datagrams", "streams", "tcp_sockets", "interfaces", "tables"]
 # Wild pointers are what it is about.
 ERRORS_FLAGS = ["-static", "-Wno-stringop-overread", "-Wno-stringop-overflow", "-Wno-nonnull"]
 
@@ -36,6 +37,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         compile_program(name, tree / f"{name}-static", "-static")
     compile_program("errors", tree / "errors", *ERRORS_FLAGS)
     compile_program("echo", tree / "echo")
+    shutil.copy("/bin/busybox", tree)
     return build(tree, command="/local /tmp", output=tree.parent / "sockets.img")
 
 
@@ -110,3 +112,13 @@ def test_textbook_echo_server_serves_500_connections_in_the_guest(image: Image) 
         talk(vm.ports[7], CONNECTIONS)
         assert vm.wait() == osvlab.Exited(0), vm.console.text
         assert "echo: ok" in vm.console.text
+
+
+def test_netstat_shows_what_listens(image: Image) -> None:
+    said = console_of(image, "/tables /tmp /busybox netstat -tuln")
+    tcp, udp = re.findall(r"\d+", said.partition("ports ")[2])[:2]
+    assert "No such file" not in said
+    assert re.search(rf"^tcp +0 +0 127\.0\.0\.1:{tcp} +0\.0\.0\.0:\* +LISTEN", said, re.MULTILINE), said
+    assert re.search(rf"^udp +\d+ +0 127\.0\.0\.1:{udp} +0\.0\.0\.0:\*", said, re.MULTILINE), said
+    said = console_of(image, "/tables /tmp /busybox netstat -x -a")
+    assert re.search(r"^unix .*ACC.*STREAM +LISTENING .*@tables", said, re.MULTILINE), said

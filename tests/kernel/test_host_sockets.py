@@ -9,7 +9,7 @@ import pytest
 from tests.kernel import host
 
 # All but what gives interfaces their addresses, and shows them.
-OTHERS = {f"network/{name}.c" for name in ("configure", "dhcp", "dhcp_message", "procfs")}
+OTHERS = {f"network/{name}.c" for name in ("configure", "dhcp", "dhcp_message", "procfs", "procfs_sockets")}
 SHIM = ["tests/host/files_shim.c", "tests/host/threads_shim.c", "boot/print.c"]
 
 

@@ -21,8 +21,13 @@ void proc_write_exe(struct text *text, int pid);
 void proc_write_cwd(struct text *text, int pid);
 void proc_write_root(struct text *text, int pid);
 
-// And in /proc/net: network/procfs.c.
+// And in /proc/net: network/procfs.c, procfs_sockets.c.
 void proc_write_net_arp(struct text *text, int pid);
 void proc_write_net_dev(struct text *text, int pid);
 void proc_write_net_pnp(struct text *text, int pid);
 void proc_write_net_route(struct text *text, int pid);
+void proc_write_net_sockstat(struct text *text, int pid);
+void proc_write_net_tcp(struct text *text, int pid);
+void proc_write_net_udp(struct text *text, int pid);
+void proc_write_net_six(struct text *text, int pid); // tcp6, udp6: nothing but the heading
+void proc_write_net_unix(struct text *text, int pid);

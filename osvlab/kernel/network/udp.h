@@ -26,6 +26,7 @@ struct udp {
 // udp_ports.c
 int udp_take_port(struct udp *udp, ipv4_address address, u16 port); // 0: any. -EADDRINUSE
 void udp_give_port(struct udp *udp);
+void udp_each(void (*visit)(struct udp *, void *), void *argument); // that has a port
 // The socket that a packet is for: the one that says most exactly what it wants.
 struct udp *udp_find(ipv4_address to, u16 port, ipv4_address from, u16 from_port);
 // All of them, for a broadcast; NULL at the end. `udp` is the one before, NULL at first.

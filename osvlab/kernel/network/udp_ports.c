@@ -100,3 +100,10 @@ struct udp *udp_next(struct udp *udp, ipv4_address to, u16 port, ipv4_address fr
     }
     return NULL;
 }
+
+void udp_each(void (*visit)(struct udp *, void *), void *argument) {
+    for (u16 i = 0; i < BUCKETS; i++) {
+        LIST_EACH(bucket_of(swap16(i)), udp, struct udp, link)
+        visit(udp, argument);
+    }
+}

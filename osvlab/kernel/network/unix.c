@@ -14,6 +14,8 @@
 
 #define STREAM_PAGES (UNIX_ROOM / PAGE_SIZE)
 
+static struct list all = LIST(all);
+
 static bool is_datagram(const struct unix_socket *u) {
     return u->socket->protocol->type == SOCK_DGRAM;
 }
@@ -68,6 +70,7 @@ static int unix_create(struct socket *socket) {
                             &u->messages, &u->in_search};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
+    list_append(&all, &u->in_all);
     u->socket = socket;
     u->pid = current_process()->pid;
     socket->connection = u;
@@ -212,10 +215,16 @@ static void unix_close(struct socket *socket) {
     unix_has_room(u); // they find out that we are gone
     unix_stream_discard(u);
     unix_message_discard(u);
+    list_remove(&u->in_all);
     kfree(u);
 }
 
 // --- Looking ---
+
+void unix_each(void (*visit)(struct unix_socket *, void *), void *argument) {
+    LIST_EACH(&all, u, struct unix_socket, in_all)
+    visit(u, argument);
+}
 
 // A stream has room when at least a quarter of it is free, so that writers wake up seldom.
 static bool has_room(const struct unix_socket *u) {

@@ -15,6 +15,7 @@ struct vnode;
 // connect for want of room is on the list `waiting` of the one that lacks it.
 struct unix_socket {
     struct socket *socket;
+    struct list in_all;
     struct unix_socket *peer;
     struct list clients, in_clients;
     struct list waiting, in_waiting;
@@ -75,6 +76,7 @@ int unix_name(struct socket *socket, bool peer, struct sockaddr_storage *out, so
 // unix.c
 void unix_wait_for(struct unix_socket *u, struct unix_socket *other); // for room
 void unix_has_room(struct unix_socket *u);                            // wakes who waits for it
+void unix_each(void (*visit)(struct unix_socket *, void *), void *argument);
 unsigned unix_poll(struct socket *socket);
 void unix_tell_credentials(const struct unix_socket *u, struct message *message, int pid);
 

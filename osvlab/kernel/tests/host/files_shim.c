@@ -222,6 +222,21 @@ void proc_write_net_pnp(struct text *text, int pid) {
 void proc_write_net_route(struct text *text, int pid) {
     (void)text, (void)pid;
 }
+void proc_write_net_sockstat(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_tcp(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_udp(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_six(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
+void proc_write_net_unix(struct text *text, int pid) {
+    (void)text, (void)pid;
+}
 
 // --- The console ---
 
