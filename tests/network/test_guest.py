@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import struct
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,7 +15,20 @@ import pytest
 from osvlab.vm.network import Network
 from osvlab.vm.vm import VM
 from tests.network.conftest import FOREVER, plugged
-from tests.network.peer import ARP, BROADCAST, ICMP, IPV4, UDP, Peer, checksum, ethernet, icmp, ipv4, udp
+from tests.network.peer import (
+    ARP,
+    BROADCAST,
+    ICMP,
+    IPV4,
+    UDP,
+    Frame,
+    Peer,
+    checksum,
+    ethernet,
+    icmp,
+    ipv4,
+    udp,
+)
 from tests.network.switch import Switch, Weather
 
 pytestmark = pytest.mark.qemu
@@ -98,16 +112,15 @@ class Lender:
         self.peer = peer
 
     def heard(self, kind: int, timeout: float = 10) -> tuple[bytes, bytes]:
-        """Return who sends the next message, and the message, which must be of that kind."""
-        frame = self.peer.frame(
-            lambda frame: (
-                frame.kind == IPV4 and frame.payload[9] == UDP and frame.payload[20:22] == b"\0\x44"
-            ),
-            timeout,
-        )
-        message = frame.payload[28:]
-        assert message[240:243] == bytes([53, 1, kind])
-        return frame.source, message
+        """Return who sends the next message of a kind, and the message."""
+
+        def is_message(frame: Frame) -> bool:
+            to_port = frame.payload[22:24]
+            is_dhcp = frame.kind == IPV4 and frame.payload[9] == UDP and to_port == b"\0\x43"
+            return is_dhcp and frame.payload[268:271] == bytes([53, 1, kind])
+
+        frame = self.peer.frame(is_message, timeout)
+        return frame.source, frame.payload[28:]
 
     def say(self, kind: int, mac: bytes, question: bytes, address: str = "10.1.2.3") -> None:
         here, everybody = self.peer.address, IPv4Address("255.255.255.255")
@@ -230,3 +243,25 @@ def test_another_network_behind_the_cable(start: Start, switch: Switch, machine:
     lender.say(NAK, mac, request)
     lender.lend("10.1.2.4")
     assert lender.peer.ping("10.1.2.4", b"after") == b"after"
+
+
+def test_no_answer_to_dhcp_holds_a_boot_for_a_while_only(start: Start, switch: Switch) -> None:
+    """The boot goes on after 15 s, and the address comes when there is a server."""
+    lender = Lender(Peer(switch.port(), PEER))
+    began = time.monotonic()
+    vm = start(FOREVER, network=plugged(switch))
+    lender.heard(DISCOVER)
+    vm.wait_for("eth0: no answer from DHCP; going on without an address", 40)
+    assert 14 < time.monotonic() - began < 25
+    vm.wait_for("Cmdline:")
+    lender.lend()
+    assert lender.peer.ping("10.1.2.3", b"late") == b"late"
+
+
+def test_a_new_host_name_is_told_to_the_dhcp_server(start: Start, switch: Switch) -> None:
+    lender = Lender(Peer(switch.port(), PEER))
+    start(f"/busybox hostname web; {FOREVER}", network=plugged(switch))
+    assert bytes([12, 3]) + b"web" not in lender.lend()
+    _, request = lender.heard(REQUEST)
+    assert bytes([12, 3]) + b"web" in request
+    assert request[12:16] == IPv4Address("10.1.2.3").packed  # the address it has

@@ -6,6 +6,9 @@
 //         `-----nak, silence, expiry-------------------------------------------- '
 //
 // Invariant: an interface has the address of its lease exactly in the last three states.
+//
+// At the end no DHCPRELEASE is sent, which the RFC leaves to the client: a machine that turns itself
+// off would have to wait for its device, and a guest that boots again gets its address again.
 
 #include <net/if.h>
 #include <string.h>
@@ -67,7 +70,7 @@ static void broadcast(struct dhcp *d, struct packet *packet, ipv4_address source
 }
 
 static void say(struct dhcp *d, enum dhcp_type type) {
-    bool bound = d->state >= BOUND, to_server = d->state == RENEWING || type == DHCP_RELEASE;
+    bool bound = d->state >= BOUND, to_server = d->state == RENEWING;
     struct utsname host = {0};
 
     sys_uname(&host);
@@ -78,7 +81,7 @@ static void say(struct dhcp *d, enum dhcp_type type) {
         .mac = d->interface->mac,
         .client = bound ? d->interface->address : 0,
         .requested = d->state == REQUESTING ? d->offered : 0,
-        .server = d->state == REQUESTING || type == DHCP_RELEASE ? d->server : 0,
+        .server = d->state == REQUESTING ? d->server : 0,
         .host = host.nodename,
         .from = bound ? d->interface->address : 0,
         .to = to_server ? d->server : UINT32_MAX,
@@ -87,9 +90,7 @@ static void say(struct dhcp *d, enum dhcp_type type) {
     if (!packet)
         return; // the timer tries again
     debug("%s: %s DHCP%s\n", d->interface->name, to_server ? "unicasting" : "broadcasting",
-          type == DHCP_DISCOVER  ? "DISCOVER"
-          : type == DHCP_RELEASE ? "RELEASE"
-                                 : "REQUEST");
+          type == DHCP_DISCOVER ? "DISCOVER" : "REQUEST");
     if (to_server)
         ipv4_send(packet, question.from, d->server, IP_UDP, NULL);
     else

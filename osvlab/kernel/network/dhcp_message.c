@@ -73,10 +73,8 @@ static void put_options(u8 *at, const struct dhcp_question *q) {
         at = put(at, OPTION_SERVER, &q->server, 4);
     if (q->host && *q->host)
         at = put(at, OPTION_HOST, q->host, MIN(strlen(q->host), 64UL));
-    if (q->type != DHCP_RELEASE) {
-        at = put(at, OPTION_LARGEST, &largest, 2);
-        at = put(at, OPTION_WANTED, wanted, sizeof(wanted));
-    }
+    at = put(at, OPTION_LARGEST, &largest, 2);
+    at = put(at, OPTION_WANTED, wanted, sizeof(wanted));
     *at = OPTION_END;
 }
 

@@ -10,7 +10,6 @@ enum dhcp_type {
     DHCP_REQUEST = 3,
     DHCP_ACK = 5,
     DHCP_NAK = 6,
-    DHCP_RELEASE = 7,
 };
 
 // What we say.

@@ -1,8 +1,8 @@
 // Where packets come from: a pool of halves of pages, which one Ethernet frame fits into.
 //
 // Invariant: a page of the pool holds two packets, and a free one is on the list of free packets.
-// A page whose packets are both free may go back to the page allocator; it does when more than
-// POOL_KEEPS are free. No packet crosses a page, or its pages follow each other in memory: a
+// A page whose packets are both free goes back to the page allocator when more than POOL_KEEPS are
+// free: so at rest the pool holds 128 KiB, and nobody has to ask for them when memory is out. No packet crosses a page, or its pages follow each other in memory: a
 // device takes it as one piece. All packets together take at most a share of the memory, so that
 // a flood ends in dropped packets and not in a machine without memory.
 
@@ -16,7 +16,7 @@
 #define MEMORY_SHARE 4
 
 static struct list free_packets = LIST(free_packets);
-static size_t free_count, pool_pages, in_use;
+static size_t free_count, in_use;
 static size_t bytes_used, bytes_most; // of packets in use; the latter 0 until it is known
 
 static bool may_take(size_t bytes) {
@@ -47,7 +47,6 @@ static void take_off_list(struct packet *packet) {
 static void release_page(struct packet *packet) {
     take_off_list(packet);
     take_off_list(twin_of(packet));
-    pool_pages--;
     pages_free((void *)ALIGN_DOWN((u64)packet, PAGE_SIZE), 1);
 }
 
@@ -56,7 +55,6 @@ static struct packet *take_from_pool(void) {
         struct packet *page = pages_allocate(1);
         if (!page)
             return NULL;
-        pool_pages++;
         put_on_list(twin_of(page));
         put_on_list(page);
     }
@@ -118,22 +116,4 @@ void packet_free(struct packet *packet) {
 
 size_t packets_in_use(void) {
     return in_use;
-}
-
-size_t packets_reclaim(void) {
-    size_t before = pool_pages;
-    struct list kept = LIST(kept);
-
-    while (!list_empty(&free_packets)) {
-        struct packet *packet = LIST_FIRST(&free_packets, struct packet, link);
-        if (!twin_of(packet)->capacity) {
-            release_page(packet);
-        } else {
-            list_remove(&packet->link);
-            list_append(&kept, &packet->link);
-        }
-    }
-    list_insert(kept.next, &free_packets); // the head joins the ring of those that are kept
-    list_remove(&kept);
-    return (before - pool_pages) * PAGE_SIZE;
 }

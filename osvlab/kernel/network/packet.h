@@ -36,8 +36,7 @@ struct packet {
 // one Ethernet frame come from a pool and are not zeroed.
 struct packet *packet_allocate(size_t size);
 void packet_free(struct packet *packet);
-size_t packets_in_use(void);  // for tests and /proc: none may leak
-size_t packets_reclaim(void); // gives the pool's memory back; bytes
+size_t packets_in_use(void); // for tests and /proc: none may leak
 
 // Room for a header in front. There always is: PACKET_HEADROOM covers all layers.
 static inline void *packet_push(struct packet *packet, size_t size) {

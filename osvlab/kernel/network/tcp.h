@@ -192,7 +192,6 @@ u64 tcp_ring_take(const struct tcp_ring *ring, u32 at, u8 *to, u32 size, bool su
 void tcp_ring_release(struct tcp_ring *ring, u32 from, u32 to); // whole pages below `to`
 void tcp_ring_clear(struct tcp_ring *ring);
 bool tcp_rings_are_tight(void); // memory for rings is getting short
-size_t tcp_rings_reclaim(void); // gives the pool's memory back; bytes
 size_t tcp_rings_pages(void);   // in rings; for tests
 
 // tcp_ranges.c

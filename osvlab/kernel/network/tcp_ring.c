@@ -3,8 +3,8 @@
 // Invariant: a ring's pages hold at most TCP_RING_MOST bytes that follow each other, one page less
 // than it has places for, so that its first and its last byte are never in the same page. All
 // rings together have at most a share of the memory. A few pages that have been given back wait in
-// a pool, since a page from the page allocator is cleared first; when no ring has had any for a
-// second, the pool goes.
+// a pool, since a page from the page allocator is cleared first: 256 KiB at most, and when no ring has
+// had any for a second, the pool goes.
 
 #include "tcp.h"
 
@@ -40,8 +40,14 @@ static u8 *page_take(void) {
 
 static void rested(struct network_timer *timer) {
     (void)timer;
-    if (ring_pages == 0)
-        tcp_rings_reclaim();
+    if (ring_pages != 0)
+        return;
+    while (pool) {
+        void *page = pool;
+        pool = *(void **)page;
+        pages_free(page, 1);
+    }
+    pool_count = 0;
 }
 
 static void page_give(void *page) {
@@ -64,18 +70,6 @@ bool tcp_rings_are_tight(void) {
 
 size_t tcp_rings_pages(void) {
     return ring_pages;
-}
-
-size_t tcp_rings_reclaim(void) {
-    size_t bytes = pool_count * PAGE_SIZE;
-
-    while (pool) {
-        void *page = pool;
-        pool = *(void **)page;
-        pages_free(page, 1);
-    }
-    pool_count = 0;
-    return bytes;
 }
 
 u32 tcp_ring_reserve(struct tcp_ring *ring, u32 at, u32 size) {
