@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+LONGEST_PATH = 4095  # Linux's PATH_MAX
 # VM:/path; the VM may be HOST:PORT, or nothing.
 GUEST_PATH = re.compile(r"([^/]*):(/.*)", re.DOTALL)
 
@@ -68,11 +69,8 @@ def _out(rest: Rest, path: str, target: Path) -> None:
     for below, kind in _walk(rest, path):
         # A guest's word for a name is not trusted with the host's files.
         part = posixpath.relpath(below, path)
-        if part.startswith("..") or "\0" in part:
-            raise OsvlabError(
-                f"the guest names a file outside of {path}: {below!r}",
-                hint="Do not trust this guest; copy single files instead.",
-            )
+        if part == ".." or part.startswith("../") or "\0" in part:
+            raise _distrust(f"names a file outside of {path}: {below!r}")
         if kind is FileKind.DIRECTORY:
             (target / part).mkdir(parents=True, exist_ok=True)
         else:
@@ -83,18 +81,24 @@ def _walk(rest: Rest, path: str) -> Iterator[tuple[str, str]]:
     """Yield a directory of the guest and all below it, parents first."""
     from osvlab.guest.models import FileKind
 
-    yield path, FileKind.DIRECTORY
-    for entry in rest.files.list(path):
-        if not entry.name or "/" in entry.name:
-            raise OsvlabError(
-                f"the guest lists a name that cannot be one: {entry.name!r}",
-                hint="Do not trust this guest; copy single files instead.",
-            )
-        below = posixpath.join(path, entry.name)
-        if entry.kind is FileKind.DIRECTORY:
-            yield from _walk(rest, below)
-        else:
-            yield below, entry.kind
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        yield folder, FileKind.DIRECTORY
+        for entry in rest.files.list(folder):
+            below = posixpath.join(folder, entry.name)
+            if not entry.name or "/" in entry.name:
+                raise _distrust(f"lists a name that cannot be one: {entry.name!r}")
+            if len(below) > LONGEST_PATH:
+                raise _distrust(f"has directories without end in {path}")
+            if entry.kind is FileKind.DIRECTORY:
+                folders.append(below)
+            else:
+                yield below, entry.kind
+
+
+def _distrust(what: str) -> OsvlabError:
+    return OsvlabError(f"the guest {what}", hint="Do not trust this guest; copy single files instead.")
 
 
 def _in(rest: Rest, source: Path, path: str) -> None:

@@ -17,6 +17,10 @@ METHODS = ("GET", "PUT", "POST", "DELETE")
 
 HOST_NAME_MAX = 64
 
+EXAMPLE = (
+    "print(osvlab.CloudConfig.make(hostname='web', files={'/tmp/a': 'b'}).text) shows one that is right."
+)
+
 
 class CloudConfigError(OsvlabError, ValueError):
     """A cloud-init configuration cannot be right."""
@@ -44,7 +48,7 @@ def parse(text: str, source: str) -> Node | None:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if error.context_mark is not None and "end of stream" in (error.problem or ""):
+        if error.context_mark is not None and "stream" in (error.problem or ""):
             mark = error.context_mark  # where it begins tells more than that it never ends
         what = " ".join(part for part in (error.context, error.problem) if part)
         if mark is None:
@@ -82,7 +86,7 @@ def check(node: Node | None, text: str, source: str) -> dict[str, Any]:
     except _Complaint as complaint:
         mark = complaint.node.start_mark
         raise CloudConfigError(
-            _shown(source, text, mark.line, mark.column, complaint.what), complaint.hint
+            _shown(source, text, mark.line, mark.column, complaint.what), complaint.hint or EXAMPLE
         ) from None
     document: dict[str, Any] = yaml.safe_load(text)
     return document

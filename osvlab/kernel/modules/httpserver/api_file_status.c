@@ -114,10 +114,11 @@ static void list_matches(struct call *call, const char *path) {
 
 void file_list(struct call *call, const char *path) {
     struct stat status;
-    if (strpbrk(call->captured, "*?"))
+    int missing = stat(path, &status) ? errno : 0;
+    if (missing && strpbrk(call->captured, "*?")) // a name may hold these, too
         list_matches(call, path);
-    else if (stat(path, &status))
-        reply_errno(call, errno, call->captured);
+    else if (missing)
+        reply_errno(call, missing, call->captured);
     else if (S_ISDIR(status.st_mode))
         list_directory(call, path);
     else {
