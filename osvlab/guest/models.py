@@ -196,6 +196,8 @@ class Interface(_Model):
 class Route(_Model):
     """A line of the routing table."""
 
+    _readers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"flags": str.strip}  # OSv pads them
+
     destination: str = ""
     gateway: str = ""
     flags: str = ""
