@@ -36,7 +36,7 @@ void core_report_ended(int pid, int status) {
 }
 
 _Noreturn void core_shutdown(int status) {
-    tcp_finish();
+    network_finish();
     files_shutdown();
     debug("Powering off.\n");
     power_off(status);

@@ -25,7 +25,7 @@ int network_start(void);
 void network_wake(void);
 
 // Before the machine ends: gives closed connections time to deliver what they have.
-void tcp_finish(void);
+void network_finish(void);
 
 // Time as the network sees it: nanoseconds since boot, read once per turn.
 u64 network_now(void);

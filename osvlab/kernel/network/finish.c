@@ -26,7 +26,7 @@ static bool something_undelivered(void) {
     return found;
 }
 
-void tcp_finish(void) {
+void network_finish(void) {
     static struct wait_queue delivery = WAIT_QUEUE(delivery, "delivery");
     u64 end = clock_monotonic() + PATIENCE;
 
