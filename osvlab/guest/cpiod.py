@@ -102,7 +102,13 @@ def upload(guest: Guest, tree: Tree, *, port: int = PORT, timeout: float = 120) 
     files = tree if isinstance(tree, Directory) else read_tree(tree)
     address = address_of(guest, port)
     if isinstance(guest, _Printing):
-        guest.wait_for(re.escape(WAITING), deadline.left("sign of the guest's upload daemon"))
+        try:
+            guest.wait_for(re.escape(WAITING), deadline.left("sign of the guest's upload daemon"))
+        except TimeoutError as error:
+            raise GuestTimeoutError(
+                f"no sign of the guest's upload daemon within {timeout:g} s",
+                hint="Is it in the image (modules=['cpiod']) and in the command (/tools/cpiod.so)?",
+            ) from error
     with step("upload") as running, _connect(address, deadline) as connection:
         sent = _send(connection, files, address, deadline, running)
         confirmed = _answer(connection, address, deadline)
