@@ -59,3 +59,17 @@ def test_the_python_example_runs(
     said = capsys.readouterr().out
     assert "Hello, world" in said
     assert "exited with status 0" in said
+
+
+def test_the_kernel_is_as_long_as_it_says() -> None:
+    kernel = ROOT / "osvlab" / "kernel"
+    lines = {"": 0, "network": 0}
+    for path in kernel.rglob("*.[chS]"):
+        folder = path.relative_to(kernel).parts[0]
+        if folder not in ("tests", "modules", "build"):
+            lines[""] += len(path.read_bytes().splitlines())
+            lines["network"] += len(path.read_bytes().splitlines()) * (folder == "network")
+    said = re.search(r"([\d,]+) lines of C", (ROOT / "README.md").read_text())
+    assert said is not None
+    assert abs(int(said[1].replace(",", "")) / lines[""] - 1) < 0.1, lines
+    assert abs(lines["network"] / lines[""] - 1 / 4) < 0.05, lines  # "a quarter of them"
