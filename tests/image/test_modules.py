@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,15 @@ def test_the_command_line_builds_and_shows_them(app: Path, tmp_path: Path) -> No
     assert "  modules  httpserver\n" in lab("inspect", tmp_path / "x.img")
     assert json.loads(lab("inspect", "--json", tmp_path / "x.img"))["modules"] == ["httpserver"]
     assert Image.open(tmp_path / "x.img").modules == ("httpserver",)
+
+
+@pytest.mark.parametrize("name", available_modules())
+def test_the_readme_names_the_options_that_there_are(name: str) -> None:
+    text = (modules.SOURCES / "modules" / "README.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | ") and "--port" in line)
+    named = set(re.findall(r"`--([a-z-]+)`", row))
+    sources = [path.read_text() for path in (modules.SOURCES / "modules" / name).glob("*.c")]
+    usage = next(
+        found for text in sources if (found := re.search(r"\busage\[\] =(.*?);\n", text, re.DOTALL))
+    )
+    assert named == set(re.findall(r"--([a-z-]+)", usage[1])) - {"help"}
