@@ -292,6 +292,7 @@ def test_a_large_upload_and_download_take_no_memory(server: Server) -> None:
     size = 100 << 20
     piece = os.urandom(1 << 20)
     target = f"/file{server.writable}/large"
+    before = server.get("/os/memory/free")
     with contextlib.closing(server.connect(120)) as connection:
         connection.putrequest("POST", target)
         connection.putheader("Content-Type", "application/octet-stream")
@@ -310,7 +311,11 @@ def test_a_large_upload_and_download_take_no_memory(server: Server) -> None:
         text = Path(f"/proc/{server.process.pid}/status").read_text()
         peak = int(re.search(r"VmHWM:\s+(\d+) kB", text)[1])  # type: ignore[index]
         assert peak < 80 << 10  # with what the sanitizer takes
+    full = server.get("/os/memory/free")
     assert server.ask("DELETE", target + "?op=DELETE").status == 200
+    if server.in_guest:  # where files are in memory
+        assert before - full >= size
+        assert before - server.get("/os/memory/free") < 1 << 20
 
 
 def test_tokens(rest_program: Path, tmp_path: Path) -> None:

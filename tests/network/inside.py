@@ -32,7 +32,8 @@ def _addresses() -> dict[str, int]:
     with path.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
         # Link-time optimization appends to the names of what is local.
-        found = {s.name.split(".")[0]: s["st_value"] for s in table.iter_symbols() if s["st_value"]}
+        variables = (s for s in table.iter_symbols() if s["st_info"]["type"] == "STT_OBJECT")
+        found = {s.name.split(".")[0]: s["st_value"] for s in variables}
     return {name: found[name] - KERNEL_VIRTUAL + KERNEL_PHYSICAL for name in wanted}
 
 

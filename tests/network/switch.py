@@ -263,14 +263,17 @@ class Switch:
             due = weather.delay + weather.jitter * chance() if weather.delay or weather.jitter else 0.0
             if chance() < weather.reorder:
                 due += weather.late
-            if chance() < weather.corrupt:
-                flipped = bytearray(frame)
-                flipped[self._random.randrange(len(flipped))] ^= 1 << self._random.randrange(8)
-                frame = bytes(flipped)
+            copy = self._corrupted(frame) if chance() < weather.corrupt else frame
             if due:
-                heapq.heappush(self._late, (time.monotonic() + due, next(self._numbers), end, frame))
+                heapq.heappush(self._late, (time.monotonic() + due, next(self._numbers), end, copy))
             else:
-                self._deliver(end, frame)
+                self._deliver(end, copy)
+
+    def _corrupted(self, frame: bytes) -> bytes:
+        """Flip one bit, never two: they might cancel out in the Internet checksum."""
+        flipped = bytearray(frame)
+        flipped[self._random.randrange(len(flipped))] ^= 1 << self._random.randrange(8)
+        return bytes(flipped)
 
     def _deliver(self, end: Port | _Cable, frame: bytes) -> None:
         if end not in self._ends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from tests.network.switch import Switch, Weather
 from tests.network.transfers import boot, build_image, said, transfer, weather_of
 
 pytestmark = pytest.mark.qemu
+
+SEEDS = range(100, 100 + int(os.environ.get("OSVLAB_SOAK_TRANSFERS", "50")))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def test_every_byte_arrives_through_bad_weather(image: Image, guests: ExitStack)
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(100, 150))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_twenty_million_bytes_arrive_both_ways(image: Image, guests: ExitStack, seed: int) -> None:
     machine = "pc" if seed % 2 else "microvm"
     weather = weather_of(seed)
@@ -50,8 +53,11 @@ def test_twenty_million_bytes_arrive_both_ways(image: Image, guests: ExitStack, 
             said(client, "connected", 60)
             cut(switch, 3)
             switch.weather = weather
-        for vm in (server, client):
-            said(vm, "transfer: ok", 500)
+        try:
+            for vm in (server, client):
+                said(vm, "transfer: ok", 500)
+        finally:
+            print(f"{server.console.text}\n{client.console.text}")
         guests.close()
     print(f"{weather} {machine}: {time.monotonic() - begun:.1f} s, {switch.frames} frames")
 

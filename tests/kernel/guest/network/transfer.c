@@ -38,7 +38,10 @@ static void read_all(void) {
     for (ssize_t got; (got = recv(connection, piece, sizeof(piece), 0)) != 0;) {
         CHECK(got > 0);
         for (ssize_t i = 0; i < got; i++, done++)
-            CHECK(piece[i] == byte_at(done, !key));
+            if (piece[i] != byte_at(done, !key)) {
+                printf("byte %lu is %02x, not %02x\n", done, piece[i], byte_at(done, !key));
+                exit(1);
+            }
     }
     CHECK(done == total);
 }
