@@ -41,6 +41,9 @@ int interrupt_allocate(void (*handler)(void *), void *argument) {
 void interrupt_route(unsigned gsi, int vector, bool level, bool low) {
     (void)gsi, (void)vector, (void)level, (void)low;
 }
+void virtio_interrupted(struct virtio_device *device, bool config_changed) {
+    (void)device, (void)config_changed;
+}
 void virtio_found(struct virtio_device *device) {
     (void)device;
 }
