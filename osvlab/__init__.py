@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from osvlab.vm.machine import Machine
     from osvlab.vm.network import Network
     from osvlab.vm.outcome import Crashed, Exited, Lost, TimedOut
-    from osvlab.vm.vm import VM, run, running
+    from osvlab.vm.run import run
+    from osvlab.vm.vm import VM, running
 
 __version__ = "0.1.0"
 
@@ -62,7 +63,7 @@ _HOME = {
     "TimedOut": "osvlab.vm.outcome",
     "build": "osvlab.image.build",
     "doctor": "osvlab.host",
-    "run": "osvlab.vm.vm",
+    "run": "osvlab.vm.run",
     "running": "osvlab.vm.vm",
 }
 

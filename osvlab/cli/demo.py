@@ -42,7 +42,7 @@ def do(options: argparse.Namespace) -> int:
     from osvlab.demo import make_demo
     from osvlab.image.build import build
     from osvlab.paths import cache_dir, one_at_a_time
-    from osvlab.vm.vm import run
+    from osvlab.vm.run import run
 
     progress = Progress(sys.stdout)
     folder = cache_dir("demo")

@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
 
 def do(options: argparse.Namespace) -> int:
     """Boot it, pass the console through, and return what its end amounts to."""
-    from osvlab.vm.vm import run
+    from osvlab.vm.run import run
 
     progress = Progress(as_json=options.json, quiet=options.quiet)
     with progress.shown():

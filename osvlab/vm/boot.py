@@ -48,7 +48,7 @@ def plan(
     networks: tuple[Network, ...] = (),
     cloud_init: CloudConfig | None = None,
 ) -> Plan:
-    """Decide what shall run; a directory is made an image of first. See `osvlab.vm.vm.run`."""
+    """Decide what shall run; a directory is made an image of first. See `osvlab.vm.run.run`."""
     if kernel is not None and not isinstance(kernel, Kernel):
         kernel = Kernel.open(kernel)
     size = parse_size(memory)

@@ -17,7 +17,7 @@ import osvlab
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.disk import KERNEL
 from osvlab.vm.machine import Disk, MachineKind
-from osvlab.vm.vm import run
+from osvlab.vm.run import run
 from tests.soak.conftest import SECONDS
 from tests.soak.damage import damaged
 

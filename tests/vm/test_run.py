@@ -18,7 +18,7 @@ from osvlab.kernels import Boot, Kernel, KernelError
 from osvlab.paths import PathNotFoundError
 from osvlab.vm.machine import Disk, DiskAccess, MachineError, MachineKind
 from osvlab.vm.outcome import Crashed, Exited, TimedOut
-from osvlab.vm.vm import run
+from osvlab.vm.run import run
 from tests.vm.guests import Guest
 
 pytestmark = pytest.mark.qemu
