@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,8 +20,9 @@ from osvlab.demo import static_busybox
 from osvlab.image.image import Image
 from osvlab.vm.network import Network
 from osvlab.vm.vm import VM
-from tests.network.switch import Switch
-from tests.network.transfers import boot, build_image, said
+from tests.network.gateway import Gateway
+from tests.network.switch import Switch, Weather
+from tests.network.transfers import boot, build_image, said, weather_of
 
 pytestmark = pytest.mark.qemu
 
@@ -147,3 +149,31 @@ def test_two_guests_are_clean_for_tshark(tmp_path: Path) -> None:
     assert len(frames(capture, "tcp.options.timestamp.tsval && tcp.len > 0", *plain)) > 2 * size / 1460
     assert len(frames(capture, "tcp.options.sack_perm && tcp.options.wscale.shift == 2", *plain)) == 2
     assert frames(capture, WARNINGS, *plain) == []
+
+
+def exchange_through(weather: Weather, image: Image, size: int) -> None:
+    """Send so many bytes from the host through bad weather, and fetch them again."""
+    data = random.Random(weather.seed).randbytes(size)
+    with Switch() as switch, Gateway(switch, 8000) as gateway:
+        card = Network(switch=switch.path)
+        with osvlab.run(image, network=card, memory="128M", timeout=800) as vm:
+            vm.wait_for("running on port 8000", 60)
+            switch.weather = weather
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=400)
+            with contextlib.closing(connection):
+                connection.request("POST", "/file/tmp/x", data, {"Content-Type": "application/octet-stream"})
+                assert connection.getresponse().read() == b""
+                connection.request("GET", "/file/tmp/x?op=GET")
+                got = connection.getresponse().read()
+            assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+
+
+def test_another_tcp_through_bad_weather(image: Image) -> None:
+    exchange_through(weather_of(11), image, 200_000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(200, 206))
+def test_three_million_bytes_to_and_from_another_tcp(image: Image, seed: int) -> None:
+    exchange_through(weather_of(seed), image, 3_000_000)
