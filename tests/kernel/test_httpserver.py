@@ -332,6 +332,14 @@ def test_programs(server: Server) -> None:
     assert server.get("/app/finished?tid=999999") == "1"
 
 
+def test_programs_that_begin_while_connections_end(server: Server) -> None:
+    # A new process has a copy of each descriptor until its program runs.
+    body = quote(" & ".join([server.program] * 8))
+    for _ in range(40 if server.process is not None else 4):
+        assert server.ask("PUT", f"/app/?command={body}", headers={"Connection": "close"}).status == 200
+        assert server.get("/os/name")
+
+
 def test_programs_that_cannot_run(server: Server) -> None:
     answer = server.ask("PUT", "/app/?command=/nope")
     assert answer.status == 500

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "settings.h"
 
 #define TRANSIT 65536
@@ -52,8 +53,10 @@ void connection_end(struct connection *c) {
         exchange_free(c->exchange);
     c->exchange = NULL;
     buffer_free(&c->in);
-    if (c->descriptor >= 0)
+    if (c->descriptor >= 0) {
+        loop_unwatch(c->descriptor);
         close(c->descriptor);
+    }
     c->descriptor = -1;
     c->state = CLOSED;
     if (c->afterwards)

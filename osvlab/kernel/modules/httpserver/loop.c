@@ -70,6 +70,12 @@ static void watch(struct connection *c) {
     c->watched = wanted;
 }
 
+// Closing alone is not enough: a program that is being started holds a copy for a moment, and as
+// long as anybody does, epoll goes on telling of it.
+void loop_unwatch(int descriptor) {
+    epoll_ctl(queue, EPOLL_CTL_DEL, descriptor, NULL);
+}
+
 static void accept_more(int listener, bool on) {
     struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = NULL};
     if (on != accepting)

@@ -7,3 +7,4 @@
 int loop_listen(int *port, const char **error);
 void loop_run(int listener); // until loop_stop
 void loop_stop(void);
+void loop_unwatch(int descriptor); // before it is closed
