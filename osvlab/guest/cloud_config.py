@@ -196,4 +196,9 @@ def config_of(source: CloudConfig | str | os.PathLike[str] | Mapping[str, Any]) 
         return CloudConfig(yaml.safe_dump(dict(source), sort_keys=False, allow_unicode=True))
     if isinstance(source, str) and ("\n" in source or ": " in source):
         return CloudConfig(source)
-    return CloudConfig.read(Path(source))
+    if isinstance(source, str | os.PathLike):
+        return CloudConfig.read(Path(source))
+    raise CloudConfigError(
+        f"not a cloud-init configuration: {source!r}",
+        hint="Give a CloudConfig, the path of one, its text, or its document.",
+    )

@@ -192,6 +192,11 @@ def _answer(connection: socket.socket, address: Address, deadline: Deadline) -> 
             f"the guest at {address} refused the upload: {said.partition(': ')[2] or said}",
             hint="Its console tells more.",
         )
+    if said not in ("", "ok"):
+        raise UploadError(
+            f"{address} answers as no upload daemon does: {said[:80]!r}",
+            hint="Is it the port of cpiod (10000 in the guest)?",
+        )
     return said == "ok"
 
 

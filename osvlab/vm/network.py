@@ -69,7 +69,7 @@ class Forward:
 
     def __post_init__(self) -> None:
         for port in (self.guest, self.host):
-            if port is not None and (isinstance(port, bool) or not 1 <= port <= 65535):
+            if port is not None and (type(port) is not int or not 1 <= port <= 65535):
                 raise NetworkError(f"there is no port {port!r}", hint="Ports are 1 to 65535.")
         try:
             object.__setattr__(self, "address", str(IPv4Address(self.address)))

@@ -125,6 +125,11 @@ def test_callers_may_mean_several_things(tmp_path: Path) -> None:
         assert config_of(source).document == {"hostname": "a"}
 
 
+def test_what_is_none_is_refused() -> None:
+    with pytest.raises(CloudConfigError, match="not a cloud-init configuration: 5"):
+        config_of(5)  # type: ignore[arg-type]
+
+
 def test_the_iso_has_what_clouds_put_on_it(tmp_path: Path) -> None:
     CloudConfig(GOOD).write_iso(tmp_path / "seed.iso")
     iso = pycdlib.PyCdlib()

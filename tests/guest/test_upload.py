@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,23 @@ def test_refusals_reach_the_sender_by_name(daemon: Callable[..., Daemon]) -> Non
     tree = Directory({b"taken": Content(b"x" * 10_000_000)})
     with pytest.raises(UploadError, match=r"/taken.*(Is a directory|not empty|exists)"):
         upload(daemon().address, tree)
+
+
+def test_what_answers_in_another_language_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while connection.recv(4096):
+                    pass
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        served = pool.submit(serve)
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(UploadError, match=r"answers as no upload daemon does: 'HTTP/1\.1 400"):
+            upload(address, Directory({b"f": Content(b"x")}))
+        served.result()
 
 
 def test_nobody_there_is_said_with_a_hint() -> None:

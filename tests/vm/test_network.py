@@ -24,6 +24,8 @@ KERNEL = Path("kernel.elf")
         ({"guest": 0}, "no port 0"),
         ({"guest": 65536}, "no port 65536"),
         ({"guest": True}, "no port True"),
+        ({"guest": "80"}, "no port '80'"),
+        ({"guest": 80, "host": 8080.5}, r"no port 8080\.5"),
         ({"guest": 80, "host": -1}, "no port -1"),
         ({"guest": 80, "address": "localhost"}, "localhost"),
         ({"guest": 80, "address": "::1"}, "::1"),
