@@ -161,15 +161,18 @@ def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKin
 
 
 CLOUD_INIT = "cloud-init"
+# What the module can do (modules/cloud-init/handlers.c); a test holds the two together.
 LAB_CLOUD_INIT = ("run", "files", "hostname", "httpserver", "monitor-agent", "include")
-CLOUD_INIT_PROGRAM = "/usr/mgmt/cloud-init.so"
 
 
 def _seed(config: CloudConfig | None, image: Image, kernel: Kernel, folder: Folder) -> Iterator[Disk]:
     """Yield the disk from which cloud-init configures the guest, if it is to be configured."""
     if config is None:
         return
-    if image.filesystem in ("rofs", "ramfs") and not (image.files / CLOUD_INIT_PROGRAM).exists():
+    from osvlab.image.modules import available_modules
+
+    program = available_modules()[CLOUD_INIT].program
+    if image.filesystem in ("rofs", "ramfs") and not (image.files / program).exists():
         raise MachineError(
             f"{image.path.name} has no cloud-init, so nothing would read the configuration",
             hint="Build it with osvlab.build(..., modules=['cloud-init']).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from osvlab.guest import CloudConfig
+from osvlab.vm.boot import LAB_CLOUD_INIT
 from tests.kernel import host
 
 MODULE = host.KERNEL / "modules" / "cloud-init"
@@ -37,6 +39,13 @@ def run(program: Path, tmp_path: Path) -> Run:
 def apply(run: Run, folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "config.yaml").write_text(text)
     return run("--file", folder / "config.yaml", *options)
+
+
+def test_the_lab_knows_what_the_module_can_do() -> None:
+    table = re.search(r"handlers\[\] = \{(.*?)\n\};", (MODULE / "handlers.c").read_text(), re.DOTALL)
+    assert table is not None
+    keys = set(re.findall(r'\{"([a-z-]+)",', table[1]))
+    assert keys == {*LAB_CLOUD_INIT, "mounts"}  # which it only refuses
 
 
 def test_files_are_written_with_their_folders(run: Run, tmp_path: Path) -> None:
