@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,29 +14,23 @@ import pytest
 import osvlab
 from osvlab.image.build import build
 from osvlab.image.image import Image
+from tests.kernel.programs import check_on_linux, compile_program, console_of
 
-PROGRAMS = Path(__file__).parent / "guest" / "files"
 NAMES = ["names", "waiting", "epolls"]
 BIG = random.Random(7).randbytes(3_000_001)
 
 pytestmark = pytest.mark.qemu
 
 
-def compile_program(name: str, output: Path, *flags: str) -> Path:
-    argv = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", *flags]
-    subprocess.run([*argv, str(PROGRAMS / f"{name}.c"), "-o", str(output)], check=True)
-    return output
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     tree = tmp_path_factory.mktemp("files")
     for name in NAMES:
-        compile_program(name, tree / name)
-        compile_program(name, tree / f"{name}-static", "-static")
+        compile_program(f"files/{name}", tree / name)
+        compile_program(f"files/{name}", tree / f"{name}-static", "-static")
     shutil.copy("/bin/busybox", tree)
     (tree / "big").write_bytes(BIG)
-    compile_program("fill", tree / "fill")
+    compile_program("files/fill", tree / "fill")
     many = tree / "many"
     many.mkdir()
     for number in range(500):
@@ -46,21 +39,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return build(tree, command="/names /tmp", output=tree.parent / "files.img")
 
 
-def console_of(image: Image, command: str, memory: str = "64M") -> str:
-    with osvlab.run(image, command=command, memory=memory, timeout=60) as vm:
-        assert vm.wait() == osvlab.Exited(0), vm.console.text
-        return vm.console.text.partition("Cmdline: ")[2].partition("\n")[2]
-
-
 @pytest.mark.parametrize("linkage", ["", "-static"])
 @pytest.mark.parametrize("name", NAMES)
 def test_program_passes_on_linux_and_on_the_lab_kernel(
     name: str, linkage: str, image: Image, tmp_path: Path
 ) -> None:
-    flags = ["-static"] if linkage else []
-    program = compile_program(name, tmp_path / name, *flags)
-    host = subprocess.run([program, tmp_path], capture_output=True, text=True, timeout=60, check=False)
-    assert host.returncode == 0, host.stdout
+    check_on_linux(f"files/{name}", linkage, tmp_path)
     assert f"{name}: ok" in console_of(image, f"/{name}{linkage} /tmp")
 
 

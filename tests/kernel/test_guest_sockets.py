@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ import pytest
 import osvlab
 from osvlab.image.build import build
 from osvlab.image.image import Image
+from tests.kernel import programs
+from tests.kernel.programs import check_on_linux, compile_program
 
-PROGRAMS = Path(__file__).parent / "guest" / "network"
 NAMES = ["local", "rights", "waiting", "datagrams", "streams", "tcp_sockets", "interfaces", "tables"]
 # Wild pointers are what it is about.
 ERRORS_FLAGS = ["-static", "-Wno-stringop-overread", "-Wno-stringop-overflow", "-Wno-nonnull"]
@@ -23,28 +25,19 @@ ERRORS_FLAGS = ["-static", "-Wno-stringop-overread", "-Wno-stringop-overflow", "
 pytestmark = pytest.mark.qemu
 
 
-def compile_program(name: str, output: Path, *flags: str) -> Path:
-    argv = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", *flags]
-    subprocess.run([*argv, str(PROGRAMS / f"{name}.c"), "-o", str(output)], check=True)
-    return output
+console_of = partial(programs.console_of, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     tree = tmp_path_factory.mktemp("sockets")
     for name in NAMES:
-        compile_program(name, tree / name)
-        compile_program(name, tree / f"{name}-static", "-static")
-    compile_program("errors", tree / "errors", *ERRORS_FLAGS)
-    compile_program("echo", tree / "echo")
+        compile_program(f"network/{name}", tree / name)
+        compile_program(f"network/{name}", tree / f"{name}-static", "-static")
+    compile_program("network/errors", tree / "errors", *ERRORS_FLAGS)
+    compile_program("network/echo", tree / "echo")
     shutil.copy("/bin/busybox", tree)
     return build(tree, command="/local /tmp", output=tree.parent / "sockets.img")
-
-
-def console_of(image: Image, command: str) -> str:
-    with osvlab.run(image, command=command, memory="64M", timeout=120) as vm:
-        assert vm.wait() == osvlab.Exited(0), vm.console.text
-        return vm.console.text.partition("Cmdline: ")[2].partition("\n")[2]
 
 
 @pytest.mark.parametrize("linkage", ["", "-static"])
@@ -52,14 +45,12 @@ def console_of(image: Image, command: str) -> str:
 def test_program_passes_on_linux_and_on_the_lab_kernel(
     name: str, linkage: str, image: Image, tmp_path: Path
 ) -> None:
-    program = compile_program(name, tmp_path / name, *(["-static"] if linkage else []))
-    host = subprocess.run([program, tmp_path], capture_output=True, text=True, timeout=60, check=False)
-    assert host.returncode == 0, host.stdout
+    check_on_linux(f"network/{name}", linkage, tmp_path)
     assert f"{name}: ok" in console_of(image, f"/{name}{linkage} /tmp")
 
 
 def test_every_error_is_the_one_that_linux_gives(image: Image, tmp_path: Path) -> None:
-    program = compile_program("errors", tmp_path / "errors", *ERRORS_FLAGS)
+    program = compile_program("network/errors", tmp_path / "errors", *ERRORS_FLAGS)
     host = subprocess.run([program], capture_output=True, text=True, timeout=60, check=True)
     assert console_of(image, "/errors").rstrip().splitlines() == host.stdout.splitlines()
 
@@ -97,7 +88,7 @@ CONNECTIONS = 500
 
 
 def test_textbook_echo_server_on_linux(tmp_path: Path) -> None:
-    program = compile_program("echo", tmp_path / "echo")
+    program = compile_program("network/echo", tmp_path / "echo")
     with subprocess.Popen([program, "0"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         started = re.match(r"listening on (\d+)", server.stdout.readline())
