@@ -1,22 +1,28 @@
-"""What all readers of filesystems share: bounded reads, damage, entries, lookup."""
+"""The face of every filesystem that is read: bounded reads, damage, entries, lookup, extents, checks."""
 
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError, open_bytes
 
+if TYPE_CHECKING:
+    from osvlab.filesystems.path import GuestPath
+
 __all__ = [
     "ByteRange",
+    "CheckReport",
     "DamagedError",
     "Entry",
-    "FilesystemReader",
+    "Extent",
+    "Filesystem",
     "GuestPathError",
     "GuestPathNotFoundError",
     "Kind",
@@ -75,11 +81,37 @@ class Kind(StrEnum):
     FILE = "file"
     DIRECTORY = "directory"
     SYMLINK = "symlink"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    FIFO = "fifo"
+    SOCKET = "socket"
+
+    @property
+    def type_bits(self) -> int:
+        """The type bits of POSIX `st_mode`."""
+        return _TYPE_BITS[self]
+
+    @classmethod
+    def of_mode(cls, mode: int) -> Kind | None:
+        """Return what an `st_mode` says it is; None for what no POSIX system has."""
+        return _KINDS.get(stat.S_IFMT(mode))
+
+
+_TYPE_BITS = {
+    Kind.FILE: stat.S_IFREG,
+    Kind.DIRECTORY: stat.S_IFDIR,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.CHARACTER_DEVICE: stat.S_IFCHR,
+    Kind.BLOCK_DEVICE: stat.S_IFBLK,
+    Kind.FIFO: stat.S_IFIFO,
+    Kind.SOCKET: stat.S_IFSOCK,
+}
+_KINDS = {bits: kind for kind, bits in _TYPE_BITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file, directory or symbolic link in a filesystem.
+    """A file, directory, symbolic link or special file in a filesystem.
 
     Attributes
     ----------
@@ -91,12 +123,28 @@ class Entry:
         Bytes in a file, entries in a directory, bytes of a link's target.
     number
         The inode number, or whatever index the format uses in its place.
+    permissions
+        The permission bits of `st_mode`; None where the format stores none.
+    owner, group
+        Numeric user and group.
+    links
+        How many names it has.
+    modified
+        Time of the last change of its contents, nanoseconds since 1970; None where none is stored.
+    device
+        Which device a special file stands for, as in `st_rdev`.
     """
 
     path: bytes
     kind: Kind
     size: int
     number: int
+    permissions: int | None = None
+    owner: int = 0
+    group: int = 0
+    links: int = 1
+    modified: int | None = None
+    device: int = 0
 
     @property
     def name(self) -> bytes:
@@ -106,6 +154,61 @@ class Entry:
     def child_path(self, name: bytes) -> bytes:
         """Return the path of an entry of this directory."""
         return self.path.rstrip(b"/") + b"/" + name
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A run of a file's bytes and where they lie.
+
+    Attributes
+    ----------
+    start
+        Byte in the file.
+    length
+        Bytes of the file that it covers.
+    offset
+        Byte in the file that was opened where they are stored; None for a hole, and for
+        what is kept inside another structure.
+    stored
+        Bytes they take there: fewer than `length` when compressed, or more when padded.
+    about
+        What is to be known besides, such as ``lz4``; empty when they are stored as they are.
+    """
+
+    start: int
+    length: int
+    offset: int | None
+    stored: int
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check of a whole filesystem found.
+
+    Attributes
+    ----------
+    format
+        Which one it is.
+    problems
+        Everything that is wrong, each with structure and offset; empty when all is well.
+    counts
+        What was looked at, by name: ``{"files": 3, "blocks": 40, "bytes": 123456}``.
+    """
+
+    format: str
+    problems: tuple[OsvlabError, ...]
+    counts: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        looked = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        head = f"{self.format}: {looked}: " + ("no problem" if self.ok else f"{len(self.problems)} problems")
+        return "\n  ".join([head, *(problem.message for problem in self.problems)])
 
 
 class ByteRange:
@@ -197,10 +300,19 @@ def _open(path: str | os.PathLike[str]) -> int:
         ) from error
 
 
-class FilesystemReader(ABC):
-    """Reads a filesystem. A format supplies four methods; finding and walking are the same for all."""
+class Filesystem(ABC):
+    """A filesystem that is read. Paths are made as with `pathlib`: ``fs / "etc/hosts"``.
+
+    A format supplies `root`, `list`, `read`, `target` and `close`; finding and walking are the same
+    for all.
+    """
 
     format: ClassVar[str]
+
+    def __truediv__(self, path: str | bytes) -> GuestPath:
+        from osvlab.filesystems.path import GuestPath
+
+        return GuestPath(self) / path
 
     @property
     @abstractmethod
@@ -222,6 +334,15 @@ class FilesystemReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the file that is read."""
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+        """Return a directory's entry of a name, or None."""
+        return next((child for child in self.list(directory) if child.name == name), None)
+
+    def read_pieces(self, file: Entry, size: int = 1 << 20) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces of at most `size`, so that no large file is held in memory."""
+        for offset in range(0, file.size, size):
+            yield self.read(file, offset, min(size, file.size - offset))
 
     @staticmethod
     def _expect(entry: Entry, kind: Kind) -> None:
@@ -264,7 +385,7 @@ class FilesystemReader(ABC):
                 if len(trail) > 1:
                     trail.pop()
                 continue
-            entry = next((child for child in self.list(here) if child.name == name), None)
+            entry = self.lookup(here, name)
             if entry is None:
                 raise GuestPathNotFoundError(
                     f"no such file in the image: {show(here.child_path(name))}", LOOK

@@ -21,7 +21,7 @@ from osvlab.filesystems.base import (
     ByteRange,
     DamagedError,
     Entry,
-    FilesystemReader,
+    Filesystem,
     Kind,
     Source,
     show,
@@ -153,7 +153,7 @@ def write_bootfs(
     return offset
 
 
-class BootfsReader(FilesystemReader):
+class BootfsReader(Filesystem):
     """Reads a bootfs in a file or in bytes.
 
     Directories that have no record of their own are there all the same, as

@@ -7,7 +7,6 @@ OSv's upload daemon (tools/cpiod) reads mode, size and name of each record, and 
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
 from typing import BinaryIO
@@ -120,13 +119,11 @@ def _write_record(output: Output, number: int, path: bytes, node: Node) -> None:
 def _mode(node: Node) -> int:
     match node:
         case Directory():
-            return stat.S_IFDIR | 0o755
+            return stat.S_IFDIR | node.mode
         case Symlink():
             return stat.S_IFLNK | 0o777
-        case Content():
-            return stat.S_IFREG | 0o644
-        case HostFile():
-            return stat.S_IFREG | stat.S_IMODE(os.stat(node.path).st_mode)
+        case Content() | HostFile():
+            return stat.S_IFREG | node.mode
 
 
 def _write_header(output: Output, number: int, name: bytes, mode: int, length: int) -> None:

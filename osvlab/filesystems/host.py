@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from osvlab.filesystems.base import show
@@ -52,7 +53,9 @@ def read_tree(directory: str | os.PathLike[str]) -> Directory:
             hint="An image is made of a directory; put the program into one of its own.",
         )
     problems: list[str] = []
-    tree = _scan(os.fsencode(directory), problems)
+    tree = replace(
+        _scan(os.fsencode(directory), problems), mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns
+    )
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         listed = "\n  ".join(sorted(problems)[:_SHOWN] + more)
@@ -105,12 +108,12 @@ def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
     if entry.is_symlink():
         target = os.readlink(entry.path)
         check_target(target, path)
-        return Symlink(target)
-    if entry.is_dir(follow_symlinks=False):
-        return Directory()
+        return Symlink(target, entry.stat(follow_symlinks=False).st_mtime_ns)
     found = entry.stat(follow_symlinks=False)
+    if stat.S_ISDIR(found.st_mode):
+        return Directory(mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns)
     if not stat.S_ISREG(found.st_mode):
         return kind_of_file(found.st_mode)
     if not os.access(entry.path, os.R_OK, effective_ids=True):
         return "cannot be read (Permission denied)"
-    return HostFile(entry.path, found.st_size)
+    return HostFile.at(entry.path, found)

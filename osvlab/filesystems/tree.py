@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,10 +31,41 @@ class HostFile:
         Path on the host, as bytes.
     size
         Its size in bytes when the tree was made. If it differs when it is read, that is an error.
+    mode
+        Permission bits.
+    mtime
+        When it was last changed, in nanoseconds since 1970.
+    inode
+        Device and inode on the host of a file that has several names there: those with the same
+        one become one file with several names, where the format can do that.
     """
 
     path: bytes
     size: int
+    mode: int = 0o644
+    mtime: int = 0
+    inode: tuple[int, int] | None = None
+
+    @classmethod
+    def at(cls, path: str | bytes | os.PathLike[str], found: os.stat_result | None = None) -> HostFile:
+        """Return the node of a file on the host, with its attributes.
+
+        Parameters
+        ----------
+        path
+            The file.
+        found
+            What `os.stat` says of it, if that is known already.
+
+        Examples
+        --------
+        >>> HostFile.at("/dev/null").size
+        0
+        """
+        if found is None:
+            found = os.stat(path)
+        shared = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
+        return cls(os.fsencode(path), found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime_ns, shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +73,8 @@ class Content:
     """A file whose bytes are given here."""
 
     data: bytes
+    mode: int = 0o644
+    mtime: int = 0
 
     @property
     def size(self) -> int:
@@ -52,6 +87,7 @@ class Symlink:
     """A symbolic link to a path in the guest."""
 
     target: bytes
+    mtime: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +103,8 @@ class Directory:
     """
 
     children: dict[bytes, Node] = field(default_factory=dict)
+    mode: int = 0o755
+    mtime: int = 0
 
     def entries(self) -> list[tuple[bytes, Node]]:
         """Return names and nodes, sorted by bytes: the same tree always gives the same image."""

@@ -11,13 +11,13 @@ from typing import Any
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
-from osvlab.filesystems.base import ByteRange, DamagedError, FilesystemReader
+from osvlab.filesystems.base import ByteRange, DamagedError, Filesystem
 from osvlab.filesystems.bootfs import BootfsReader
 from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.path import GuestPath
 from osvlab.filesystems.rofs import RofsReader
 from osvlab.filesystems.rofs.format import MAGIC
 from osvlab.image.command import join_command_line, parse_command, split_command_line
-from osvlab.image.files import GuestPath
 from osvlab.image.modules import available_modules
 from osvlab.image.show import as_html, as_text
 from osvlab.kernels import Kernel
@@ -149,7 +149,7 @@ class Image:
         return "ramfs" if "--rootfs=ramfs" in options.split() else "unknown"
 
     @cached_property
-    def _reader(self) -> FilesystemReader:
+    def _reader(self) -> Filesystem:
         partition = self.root_partition
         match self.filesystem:
             case "rofs":

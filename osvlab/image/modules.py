@@ -10,7 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
@@ -151,16 +151,16 @@ def add_modules(tree: Directory, modules: Iterable[Module]) -> Directory:
 
 
 def _copy(directory: Directory) -> Directory:
-    return Directory(
-        {
-            name: _copy(child) if isinstance(child, Directory) else child
-            for name, child in directory.children.items()
-        }
-    )
+    children = {
+        name: _copy(child) if isinstance(child, Directory) else child
+        for name, child in directory.children.items()
+    }
+    return replace(directory, children=children)
 
 
 def _host_file(path: Path) -> HostFile:
-    return HostFile(os.fsencode(path), path.stat().st_size)
+    # When and under which umask it was compiled or installed must not make another image.
+    return replace(HostFile.at(path), mode=0o755, mtime=0, inode=None)
 
 
 def _library(name: str, module: str) -> Path:

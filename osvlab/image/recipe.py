@@ -140,7 +140,7 @@ class Recipe:
         RecipeError
             A file stands where a mount point has to be.
         """
-        tree = Directory(dict(self.tree.children))
+        tree = replace(self.tree, children=dict(self.tree.children))
         for name in _MOUNT_POINTS:
             found = tree.children.setdefault(name, Directory())
             if isinstance(found, HostFile | Content):
@@ -159,7 +159,7 @@ class Recipe:
                 b"mnttab": Symlink(b"/proc/mounts"),
                 b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
             }
-            tree.children[b"etc"] = Directory({**defaults, **etc.children})
+            tree.children[b"etc"] = replace(etc, children={**defaults, **etc.children})
         return replace(self, tree=tree)
 
     def with_modules(self, modules: Iterable[Module]) -> Recipe:

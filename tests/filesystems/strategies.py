@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from osvlab.filesystems.base import Entry, FilesystemReader, Kind
+from osvlab.filesystems.base import Entry, Filesystem, Kind
 from osvlab.filesystems.tree import Content, Directory, Node, Symlink
 
 names = (
@@ -46,7 +46,7 @@ def facts_of_tree(tree: Directory) -> Facts:
     return found
 
 
-def facts_of_reader(reader: FilesystemReader) -> Facts:
+def facts_of_reader(reader: Filesystem) -> Facts:
     def fact(entry: Entry) -> tuple[Kind, bytes | None]:
         match entry.kind:
             case Kind.DIRECTORY:

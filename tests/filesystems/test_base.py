@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
+import stat
 from pathlib import Path
 
 import pytest
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, DamagedError
+from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
+from osvlab.filesystems.tree import Content, Directory
 
 
 def test_a_range_never_reads_beyond_its_end(tmp_path: Path) -> None:
@@ -40,3 +44,20 @@ def test_damage_says_what_and_where() -> None:
     error = DamagedError("ROFS", "inode 7", 0x1234, "is upside down")
     assert error.message == "damaged ROFS: inode 7 at byte 0x1234 is upside down"
     assert isinstance(error, ValueError)
+
+
+def test_paths_glob_and_stat_as_pathlib_does() -> None:
+    stream = io.BytesIO()
+    tree = Directory()
+    for path in (b"/usr/lib/a.so", b"/usr/lib/deep/b.so", b"/usr/c.so", b"/usr/lib/.hidden"):
+        tree.add(path, Content(b"12345"))
+    write_bootfs(tree, stream)
+    fs = BootfsReader(stream.getvalue())
+    assert sorted(str(path) for path in (fs / "/").glob("usr/**/*.so")) == [
+        "/usr/c.so",
+        "/usr/lib/a.so",
+        "/usr/lib/deep/b.so",
+    ]
+    assert [str(path) for path in (fs / "usr").glob("lib/?.so")] == ["/usr/lib/a.so"]
+    found = (fs / "usr/c.so").stat()
+    assert (found.st_size, found.st_mode, found.st_mtime) == (5, stat.S_IFREG | 0o555, 0)

@@ -105,7 +105,7 @@ def contents(root: Path) -> dict[str, object]:
 def test_a_tree_arrives(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(os.urandom(3_000_001))
     (tmp_path / "big").chmod(0o755)
-    tree = Directory({b"big": HostFile(os.fsencode(tmp_path / "big"), 3_000_001), b"empty": Directory()})
+    tree = Directory({b"big": HostFile.at(tmp_path / "big"), b"empty": Directory()})
     tree.add(b"/etc/hosts", Content(b"127.0.0.1 localhost\n"))
     tree.add(b"/bytes\xff", Content(b""))
     tree.add(b"/link", Symlink(b"/etc/hosts"))

@@ -15,7 +15,7 @@ import pytest
 import osvlab
 from osvlab.elf.program import Program
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import FilesystemReader, Kind
+from osvlab.filesystems.base import Filesystem, Kind
 from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
 from osvlab.filesystems.rofs import RofsReader, write_rofs
 from osvlab.image.recipe import Recipe
@@ -77,7 +77,7 @@ def soak(
     assert 0 < refused < count
 
 
-def everything(reader: FilesystemReader) -> None:
+def everything(reader: Filesystem) -> None:
     """Walk the whole tree and read all that is in it, each thing by its own."""
     for entry in reader.walk():
         try:

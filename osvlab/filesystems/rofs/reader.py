@@ -10,7 +10,7 @@ from osvlab.filesystems.base import (
     ByteRange,
     DamagedError,
     Entry,
-    FilesystemReader,
+    Filesystem,
     Kind,
     Source,
     show,
@@ -33,7 +33,7 @@ __all__ = ["RofsReader"]
 _KINDS: dict[int, Kind] = {Mode.DIRECTORY: Kind.DIRECTORY, Mode.FILE: Kind.FILE, Mode.SYMLINK: Kind.SYMLINK}
 
 
-class RofsReader(FilesystemReader):
+class RofsReader(Filesystem):
     """Reads a ROFS in a file or in bytes.
 
     Opening checks the superblock and finds the records of the three tables. What

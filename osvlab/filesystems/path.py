@@ -1,13 +1,14 @@
-"""Files of an image as paths, in the manner of `pathlib`."""
+"""Files of a filesystem as paths, in the manner of `pathlib`."""
 
 from __future__ import annotations
 
+import fnmatch
 import html
 import os
 from collections.abc import Iterator
 from typing import Any
 
-from osvlab.filesystems.base import Entry, FilesystemReader, Kind, show
+from osvlab.filesystems.base import Entry, Filesystem, Kind, show
 from osvlab.paths import format_size
 
 __all__ = ["GuestPath"]
@@ -36,7 +37,7 @@ class GuestPath:
     [GuestPath('/etc')]
     """
 
-    def __init__(self, reader: FilesystemReader, path: bytes = b"/") -> None:
+    def __init__(self, reader: Filesystem, path: bytes = b"/") -> None:
         self._reader = reader
         self._path = path
 
@@ -109,6 +110,23 @@ class GuestPath:
         """Bytes in the file."""
         return self.entry().size
 
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return what `os.stat` says of files of the host.
+
+        Formats that store no permissions and no times (ROFS, bootfs) give what their kernels report:
+        0555, and the year 1970.
+        """
+        entry = self.entry(follow=follow_symlinks)
+        permissions = 0o555 if entry.permissions is None else entry.permissions
+        seconds, rest = divmod(entry.modified or 0, 10**9)
+        fields = (
+            *(entry.kind.type_bits | permissions, entry.number, 0, entry.links, entry.owner, entry.group),
+            *(entry.size, seconds, seconds, seconds),
+            *(float(seconds), seconds + rest / 1e9, float(seconds)),
+            *(seconds * 10**9, seconds * 10**9 + rest, seconds * 10**9),
+        )
+        return os.stat_result(fields)
+
     def read_bytes(self) -> bytes:
         """Return the whole contents of a file."""
         return self._reader.read(self.entry())
@@ -125,6 +143,34 @@ class GuestPath:
         """Yield what is in a directory."""
         for entry in self._reader.list(self.entry()):
             yield GuestPath(self._reader, entry.path)
+
+    def glob(self, pattern: str) -> Iterator[GuestPath]:
+        """Yield what is below this directory and matches a pattern, such as ``usr/**/*.so``.
+
+        ``*``, ``?`` and ``[...]`` match within one name, ``**`` any number of directories. Links to
+        directories are not gone into. Names with a leading dot are matched like all others.
+        """
+        parts = [os.fsencode(part) for part in pattern.split("/") if part]
+        if not parts:
+            raise ValueError("a pattern cannot be empty")
+        found: dict[bytes, None] = {}
+        for entry in self._matching(self.entry(), parts):
+            found.setdefault(entry.path)
+        for path in found:
+            yield GuestPath(self._reader, path)
+
+    def _matching(self, directory: Entry, parts: list[bytes]) -> Iterator[Entry]:
+        if directory.kind is not Kind.DIRECTORY:
+            return
+        first, rest = parts[0], parts[1:]
+        if first == b"**":
+            for entry in self._reader.walk(directory):
+                if entry.kind is Kind.DIRECTORY:
+                    yield from self._matching(entry, rest) if rest else (entry,)
+            return
+        for child in self._reader.list(directory):
+            if fnmatch.fnmatchcase(child.name, first):
+                yield from self._matching(child, rest) if rest else (child,)
 
     def walk(self) -> Iterator[tuple[GuestPath, Entry]]:
         """Yield this path and everything below it, with what it is."""
@@ -154,6 +200,8 @@ class GuestPath:
                 return f"{show(entry.path)} -> {show(self._reader.target(entry))}"
             case Kind.FILE:
                 return f"{show(entry.path)}  {format_size(entry.size)}"
+            case _:
+                return f"{show(entry.path)}  ({entry.kind})"
 
     def __repr__(self) -> str:
         return f"GuestPath({os.fsdecode(self._path)!r})"

@@ -1,0 +1,365 @@
+"""Structures on disk: declared once, as C text, and shown field by field, with pointers to the next.
+
+`declare` reads C text into types (dissect.cstruct) and keeps the comment behind each field as its
+meaning. A `Structure` is one of them at its place on a disk. Whatever it points to is read only
+when it is asked for, so that a notebook can walk from a disk's first bytes to one byte of a file:
+
+>>> disk = explain_example()
+>>> print(disk)
+header at byte 0x0, 8 bytes
+  0x0  magic  0xdeadbead  says what this is
+  0x4  first  8           byte of the first record
+>>> [pointer.name for pointer in disk.pointers]
+['first record']
+>>> disk.follow("first record").name
+'record'
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dissect.cstruct import cstruct
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import ByteRange
+
+__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare"]
+
+_STRUCT = re.compile(
+    r"^\s*(?:typedef\s+)?(?:struct|union)\s+(\w+)\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL
+)
+_FIELD = re.compile(r"(\w+)(?:\[[^\]]*\])*(?:\s*:\s*\d+)?\s*;[ \t]*/\*(.*?)\*/", re.DOTALL)
+_SHOWN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """Types declared in C text.
+
+    Attributes
+    ----------
+    types
+        The types, by attribute: ``declarations.types.boot_sector``.
+    meanings
+        What the comments behind the fields say, by structure and field.
+    """
+
+    types: cstruct
+    meanings: dict[str, dict[str, str]]
+
+
+def declare(text: str, *, endian: str = "<") -> Declarations:
+    """Read C declarations; the comment behind a field is its meaning.
+
+    Parameters
+    ----------
+    text
+        Structures of fixed-width integers, characters and arrays of them.
+    endian
+        ``<`` for little-endian, ``>`` for big-endian.
+
+    Examples
+    --------
+    >>> c = declare("struct point { uint16 x; /* millimetres */ uint16 y; };")
+    >>> len(c.types.point), c.meanings["point"]["x"]
+    (4, 'millimetres')
+    """
+    meanings = {
+        name: {found: " ".join(comment.split()) for found, comment in _FIELD.findall(body)}
+        for name, body in _STRUCT.findall(text if "\n" in text else text.replace("}", "\n}"))
+    }
+    return Declarations(cstruct(endian=endian).load(text), meanings)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a structure.
+
+    Attributes
+    ----------
+    name
+        What its declaration calls it.
+    offset, length
+        Bytes from the start of the structure, and how many.
+    value
+        What they say, decoded.
+    meaning
+        What that means, with its unit.
+    """
+
+    name: str
+    offset: int
+    length: int
+    value: Any
+    meaning: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value as people read it."""
+        value = self.value
+        if isinstance(value, bytes):
+            cut = value.rstrip(b"\0")
+            if cut and all(32 <= byte < 127 for byte in cut):
+                return cut[:_SHOWN].decode() + ("..." if len(cut) > _SHOWN else "")
+            return value[:8].hex(" ") + (" ..." if len(value) > 8 else "")
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0xFFFF:
+            return f"{value:#x}"
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Where a structure points to.
+
+    Attributes
+    ----------
+    name
+        What is there, in words that are unique in the structure: ``inode 7``.
+    read
+        Reads and returns it.
+    """
+
+    name: str
+    read: Callable[[], Structure] = field(repr=False)
+
+
+class Structure:
+    """A structure at its place on a disk.
+
+    Parameters
+    ----------
+    name
+        What it is: ``superblock``, ``inode 7``.
+    offset
+        Bytes from the start of the file that was opened; for something inside a block that is
+        stored compressed, from the start of the unpacked block.
+    raw
+        Its bytes, or what reads them when they are asked for.
+    length
+        How many there are.
+    fields
+        Its fields, or what decodes them when they are asked for.
+    pointers
+        Where it points to, or what finds that out.
+    about
+        One sentence for who sees it for the first time.
+    within
+        Of something inside a compressed block: which block, in words.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        offset: int,
+        length: int,
+        raw: bytes | Callable[[], bytes],
+        fields: Iterable[Field] | Callable[[], Iterable[Field]] = (),
+        pointers: Iterable[Pointer] | Callable[[], Iterable[Pointer]] = (),
+        *,
+        about: str = "",
+        within: str = "",
+    ) -> None:
+        self.name = name
+        self.offset = offset
+        self.length = length
+        self.about = about
+        self.within = within
+        self._raw, self._fields, self._pointers = raw, fields, pointers
+
+    @classmethod
+    def at(
+        cls,
+        declarations: Declarations,
+        type_name: str,
+        source: ByteRange,
+        position: int,
+        pointers: Iterable[Pointer] | Callable[[], Iterable[Pointer]] = (),
+        *,
+        name: str | None = None,
+        about: str = "",
+        shown: Mapping[str, Callable[[Any], Any]] | None = None,
+    ) -> Structure:
+        """Return a declared structure at a position of a source.
+
+        Parameters
+        ----------
+        declarations, type_name
+            Which.
+        source, position
+            Where.
+        pointers
+            Where it points to.
+        name
+            What to call it; the type's name when not given.
+        shown
+            Values that are shown otherwise than as they are stored: by field, what makes the text.
+        """
+        length = len(getattr(declarations.types, type_name))
+
+        def raw() -> bytes:
+            return source.read_at(position, length)
+
+        def fields() -> list[Field]:
+            return list(fields_of(declarations, type_name, raw(), shown))
+
+        return cls(name or type_name, source.offset + position, length, raw, fields, pointers, about=about)
+
+    @cached_property
+    def raw(self) -> bytes:
+        """Its bytes, as they are stored or, inside a compressed block, unpacked."""
+        return self._raw() if callable(self._raw) else self._raw
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """Its fields, in order."""
+        return tuple(self._fields() if callable(self._fields) else self._fields)
+
+    @cached_property
+    def pointers(self) -> tuple[Pointer, ...]:
+        """Where it points to."""
+        return tuple(self._pointers() if callable(self._pointers) else self._pointers)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a field."""
+        for found in self.fields:
+            if found.name == name:
+                return found.value
+        raise KeyError(
+            f"{self.name} has no field {name!r}; it has: {', '.join(f.name for f in self.fields)}"
+        )
+
+    def follow(self, name: str) -> Structure:
+        """Read what a pointer points to.
+
+        Raises
+        ------
+        OsvlabError
+            There is no pointer of that name; those that exist are listed.
+        DamagedError
+            What it points to cannot be right.
+        """
+        for pointer in self.pointers:
+            if pointer.name == name:
+                return pointer.read()
+        names = [pointer.name for pointer in self.pointers]
+        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        raise OsvlabError(
+            f"{self.name} does not point to {name!r}", hint=f"It points to: {listed or 'nothing'}."
+        )
+
+    def __truediv__(self, name: str) -> Structure:
+        return self.follow(name)
+
+    def walk(self, depth: int = 3) -> Iterator[tuple[int, Structure]]:
+        """Yield this structure and what it points to, with how deep, up to a depth."""
+        yield from _walk(self, 0, depth, set())
+
+    def hex(self, limit: int = 256) -> str:
+        """Return its first bytes as a hexadecimal dump."""
+        lines = [
+            f"{self.offset + start:08x}  {row.hex(' '):<47}  {_printable(row)}"
+            for start in range(0, min(limit, len(self.raw)), 16)
+            for row in (self.raw[start : start + 16],)
+        ]
+        return "\n".join(lines + (["..."] if len(self.raw) > limit else []))
+
+    def __str__(self) -> str:
+        where = f"in {self.within}, " if self.within else ""
+        head = f"{self.name} at {where}byte {self.offset:#x}, {self.length:,} bytes"
+        rows = [(f"{f.offset:#x}", f.name, f.text, f.meaning) for f in self.fields]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        lines = [
+            "  "
+            + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([head, *lines])
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {self.offset:#x}, {self.length} bytes>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show its fields as a table, and where it points to."""
+        rows = "".join(
+            f"<tr><td>{f.offset:#x}</td><th>{html.escape(f.name)}</th><td><code>{html.escape(f.text)}</code></td>"
+            f"<td>{html.escape(f.meaning)}</td></tr>"
+            for f in self.fields
+        )
+        names = [html.escape(pointer.name) for pointer in self.pointers]
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        leads = f"<p>points to: {', '.join(names[:12])}{more}</p>" if names else ""
+        where = f"in {html.escape(self.within)}, " if self.within else ""
+        head = f"<b>{html.escape(self.name)}</b> at {where}byte {self.offset:#x}, {self.length:,} bytes"
+        about = f"<p>{html.escape(self.about)}</p>" if self.about else ""
+        page = f'<div class="osvlab-structure">{head}{about}<table>{rows}</table>{leads}</div>'
+        return {"text/plain": str(self), "text/html": page}
+
+
+def _walk(
+    structure: Structure, depth: int, limit: int, seen: set[tuple[str, int]]
+) -> Iterator[tuple[int, Structure]]:
+    key = (structure.within, structure.offset)
+    if key in seen and depth:
+        return
+    seen.add(key)
+    yield depth, structure
+    if depth < limit:
+        for pointer in structure.pointers:
+            yield from _walk(pointer.read(), depth + 1, limit, seen)
+
+
+def _printable(row: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+
+
+def fields_of(
+    declarations: Declarations,
+    type_name: str,
+    data: bytes,
+    shown: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Iterator[Field]:
+    """Yield the fields of a declared structure of fixed length from its bytes; cut off where they end."""
+    kind = getattr(declarations.types, type_name)
+    meanings = declarations.meanings.get(type_name, {})
+    value = kind(data.ljust(len(kind), b"\0"))
+    for member in kind.__fields__:
+        offset, length = member.offset, len(member.type)
+        if offset + length > len(data):
+            return
+        found = getattr(value, member._name)
+        make = (shown or {}).get(member._name)
+        plain = make(found) if make is not None else _plain(found)
+        yield Field(member._name, offset, length, plain, meanings.get(member._name, ""))
+
+
+def _plain(value: Any) -> Any:
+    """Turn cstruct's integers and byte arrays into Python's."""
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def explain_example() -> Structure:
+    """Return a disk of 16 bytes with a header that points to a record, for the documentation."""
+    c = declare("""
+struct header {
+    uint32  magic;  /* says what this is */
+    uint32  first;  /* byte of the first record */
+};
+struct record {
+    uint64  data;
+};
+""")
+    source = ByteRange(bytes.fromhex("adbeadde 08000000 0102030405060708"))
+    record = Pointer("first record", lambda: Structure.at(c, "record", source, 8))
+    return Structure.at(c, "header", source, 0, [record])

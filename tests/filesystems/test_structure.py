@@ -1,0 +1,60 @@
+"""Structures: declared as C text, decoded lazily, followed from one to the next."""
+
+from __future__ import annotations
+
+import pytest
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import ByteRange
+from osvlab.filesystems.structure import Pointer, Structure, declare
+
+POINT = declare("""
+struct point {
+    uint16  x;          /* millimetres,
+                           from the left */
+    uint16  y;
+    uint64  far;        /* block */
+    char    name[6];
+};
+""")
+
+
+def test_a_comment_behind_a_field_is_its_meaning() -> None:
+    assert POINT.meanings["point"] == {"x": "millimetres, from the left", "far": "block"}
+
+
+def test_a_structure_is_decoded_where_it_lies() -> None:
+    source = ByteRange(b"...." + bytes.fromhex("01000200 0000010000000000") + b"hi\0\0\0\0")
+    found = Structure.at(POINT, "point", source, 4)
+    assert (found["x"], found["y"], found["far"], found.offset) == (1, 2, 0x10000, 4)
+    assert [field.text for field in found.fields] == ["1", "2", "0x10000", "hi"]
+    assert "millimetres, from the left" in str(found)
+    assert "hi" in found._repr_mimebundle_()["text/html"]
+
+
+def test_what_is_cut_off_has_no_value() -> None:
+    found = Structure.at(POINT, "point", ByteRange(b"\1\0\2\0"), 0)
+    assert [field.name for field in found.fields] == ["x", "y"]
+
+
+def test_nothing_is_read_before_it_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def read() -> Structure:
+        asked.append("next")
+        return Structure("next", 8, 0, b"")
+
+    found = Structure("first", 0, 0, b"", pointers=[Pointer("next", read)])
+    assert [pointer.name for pointer in found.pointers] == ["next"]
+    assert not asked
+    assert (found / "next").name == "next"
+    with pytest.raises(OsvlabError, match="does not point to 'other'") as caught:
+        found.follow("other")
+    assert "next" in str(caught.value.hint)
+
+
+def test_walking_ends_where_pointers_lead_in_a_circle() -> None:
+    def first() -> Structure:
+        return Structure("first", 0, 1, b"\0", pointers=lambda: [Pointer("again", first)])
+
+    assert len(list(first().walk(depth=50))) == 1
