@@ -35,6 +35,7 @@ _STRUCT = re.compile(
     r"^\s*(?:typedef\s+)?(?:struct|union)\s+(\w+)\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL
 )
 _FIELD = re.compile(r"(\w+)(?:\[[^\]]*\])*(?:\s*:\s*\d+)?\s*;[ \t]*/\*(.*?)\*/", re.DOTALL)
+_PREPROCESSOR = re.compile(r"^#(?!define).*$", re.MULTILINE)
 _SHOWN = 32
 
 
@@ -60,7 +61,8 @@ def declare(text: str, *, endian: str = "<") -> Declarations:
     Parameters
     ----------
     text
-        Structures of fixed-width integers, characters and arrays of them.
+        Structures of fixed-width integers, characters and arrays of them. It may be a header that
+        a C compiler reads too: lines of the preprocessor other than definitions count for nothing.
     endian
         ``<`` for little-endian, ``>`` for big-endian.
 
@@ -74,7 +76,7 @@ def declare(text: str, *, endian: str = "<") -> Declarations:
         name: {found: " ".join(comment.split()) for found, comment in _FIELD.findall(body)}
         for name, body in _STRUCT.findall(text if "\n" in text else text.replace("}", "\n}"))
     }
-    return Declarations(cstruct(endian=endian).load(text), meanings)
+    return Declarations(cstruct(endian=endian).load(_PREPROCESSOR.sub("", text)), meanings)
 
 
 @dataclass(frozen=True, slots=True)
