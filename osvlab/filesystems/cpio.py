@@ -3,11 +3,14 @@
 A record is a header of 110 ASCII bytes, the name with its NUL, the data; header with name
 and the data are each padded to a multiple of 4. The archive ends with the name TRAILER!!!.
 OSv's upload daemon (tools/cpiod) reads mode, size and name of each record, and nothing else.
+So a file with several names is sent whole under each of them; who understands the inode number
+makes them one.
 """
 
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -29,6 +32,7 @@ def write_cpio(
     *,
     progress: Callable[[int, int], object] | None = None,
     entry: Callable[[bytes], object] | None = None,
+    root: bool = False,
 ) -> int:
     """Write a tree as a cpio archive and return how many bytes that is.
 
@@ -42,6 +46,8 @@ def write_cpio(
         Is told after each record how many bytes are written, of how many.
     entry
         Is told each record's path before it is written.
+    root
+        Whether the tree's own mode and time go along, as a record called ``/``.
 
     Raises
     ------
@@ -60,23 +66,24 @@ def write_cpio(
     b'/hello'
     """
     output = Output(stream)
-    total = cpio_size(tree) if progress is not None else 0
-    for number, (path, node) in enumerate(tree.walk()):
-        if path == b"/":
+    total = cpio_size(tree, root=root) if progress is not None else 0
+    inodes = _Inodes(tree)
+    for path, node in tree.walk():
+        if path == b"/" and not root:
             continue
         if entry is not None:
             entry(path)
-        _write_record(output, number, path, node)
+        _write_record(output, inodes, path, node)
         if progress is not None:
             progress(output.written, total)
-    _write_header(output, 0, TRAILER, 0, 0)
+    _write_header(output, TRAILER, 0, 0)
     output.flush()
     return output.written
 
 
-def cpio_size(tree: Directory) -> int:
+def cpio_size(tree: Directory, *, root: bool = False) -> int:
     """Return how many bytes `write_cpio` will write."""
-    sizes = (_record_size(path, _length(node)) for path, node in tree.walk() if path != b"/")
+    sizes = (_record_size(path, _length(node)) for path, node in tree.walk() if root or path != b"/")
     return sum(sizes) + _record_size(TRAILER, 0)
 
 
@@ -98,14 +105,37 @@ def _length(node: Node) -> int:
             return node.size
 
 
-def _write_record(output: Output, number: int, path: bytes, node: Node) -> None:
+class _Inodes:
+    """Numbers for the files of a tree: one number for all names of the same file."""
+
+    def __init__(self, tree: Directory) -> None:
+        self._names = Counter(
+            node.inode for _, node in tree.walk() if isinstance(node, HostFile) and node.inode
+        )
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._last = 0
+
+    def of(self, node: Node) -> tuple[int, int]:
+        """Return a node's number, and how many names it has."""
+        shared = node.inode if isinstance(node, HostFile) else None
+        if shared in self._numbers:
+            return self._numbers[shared], self._names[shared]
+        self._last += 1
+        if shared is not None:
+            self._numbers[shared] = self._last
+        return self._last, self._names[shared] if shared is not None else 1
+
+
+def _write_record(output: Output, inodes: _Inodes, path: bytes, node: Node) -> None:
     length = _length(node)
     if length > LARGEST:
         raise TreeError(
             f"{show(path)} has {length} bytes, more than the 4 GiB that a cpio archive can hold of one file",
             hint="Put it into the image instead.",
         )
-    _write_header(output, number, path, _mode(node), length)
+    number, links = inodes.of(node)
+    seconds = max(0, min(node.mtime // 10**9, LARGEST))
+    _write_header(output, path, _mode(node), length, number, links, seconds)
     match node:
         case Symlink():
             output.write(node.target)
@@ -126,8 +156,10 @@ def _mode(node: Node) -> int:
             return stat.S_IFREG | node.mode
 
 
-def _write_header(output: Output, number: int, name: bytes, mode: int, length: int) -> None:
+def _write_header(
+    output: Output, name: bytes, mode: int, length: int, number: int = 0, links: int = 1, mtime: int = 0
+) -> None:
     # ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
-    fields = (number, mode, 0, 0, 1, 0, length, 0, 0, 0, 0, len(name) + 1, 0)
+    fields = (number, mode, 0, 0, links, mtime, length, 0, 0, 0, 0, len(name) + 1, 0)
     output.write(MAGIC.encode() + b"".join(b"%08X" % value for value in fields) + name)
     output.zeros(_padded(110 + len(name) + 1) - 110 - len(name))

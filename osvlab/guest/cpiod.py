@@ -72,7 +72,9 @@ class _Printing(Protocol):
 Tree: TypeAlias = Directory | str | os.PathLike[str]
 
 
-def upload(guest: Guest, tree: Tree, *, port: int = PORT, timeout: float = 120) -> Upload:
+def upload(
+    guest: Guest, tree: Tree, *, port: int = PORT, timeout: float = 120, root: bool = False
+) -> Upload:
     """Send a tree to a guest whose upload daemon waits, or will wait soon.
 
     Parameters
@@ -86,6 +88,8 @@ def upload(guest: Guest, tree: Tree, *, port: int = PORT, timeout: float = 120) 
         The daemon's port inside the guest.
     timeout
         Seconds for all of it.
+    root
+        Whether the directory that the files go to gets the mode and the time of the tree itself.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def upload(guest: Guest, tree: Tree, *, port: int = PORT, timeout: float = 120) 
                 hint="Is it in the image (modules=['cpiod']) and in the command (/tools/cpiod.so)?",
             ) from error
     with step("upload") as running, _connect(address, deadline) as connection:
-        sent = _send(connection, files, address, deadline, running)
+        sent = _send(connection, files, address, deadline, running, root)
         confirmed = _answer(connection, address, deadline)
         running.bytes = sent.size
     return Upload(sent.entries, sent.size, confirmed)
@@ -139,7 +143,12 @@ class _Sent:
 
 
 def _send(
-    connection: socket.socket, tree: Directory, address: Address, deadline: Deadline, running: Step
+    connection: socket.socket,
+    tree: Directory,
+    address: Address,
+    deadline: Deadline,
+    running: Step,
+    root: bool,
 ) -> _Sent:
     """Send the archive and then the end of the stream."""
     sent = _Sent()
@@ -154,7 +163,8 @@ def _send(
 
     try:
         with connection.makefile("wb", buffering=0) as stream:
-            sent.size = write_cpio(tree, cast(BinaryIO, stream), progress=progress, entry=begin)
+            archive = cast(BinaryIO, stream)
+            sent.size = write_cpio(tree, archive, progress=progress, entry=begin, root=root)
         connection.shutdown(socket.SHUT_WR)
     except TimeoutError as error:
         raise GuestTimeoutError(

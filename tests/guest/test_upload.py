@@ -102,6 +102,32 @@ def contents(root: Path) -> dict[str, object]:
     return found
 
 
+def test_names_of_one_file_stay_one_and_everything_keeps_its_age(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    (source / "below").mkdir(parents=True)
+    (source / "a").write_text("same")
+    os.link(source / "a", source / "below/b")
+    os.link(source / "a", source / "below/c")
+    (source / "alone").write_text("alone")
+    (source / "link").symlink_to("alone")
+    (source / "alone").chmod(0o4755)
+    ages = {}
+    for number, path in enumerate([*sorted(source.rglob("*"), reverse=True), source]):
+        ages[path.relative_to(source)] = 1_000_000_000 + number // 2
+        os.utime(path, (0, 1_000_000_000 + number // 2), follow_symlinks=False)
+    running = daemon("--preserve-modification-time")
+    assert upload(running.address, source, root=True).confirmed
+    assert running.end()[0] == 0
+    found = running.prefix
+    assert len({(found / name).stat().st_ino for name in ("a", "below/b", "below/c")}) == 1
+    assert (found / "below/c").read_text() == "same"
+    assert (found / "alone").stat().st_mode & 0o7777 == 0o4755
+    for name in ages:
+        assert (found / name).lstat().st_mtime == (source / name).lstat().st_mtime, name
+
+
 def test_a_tree_arrives(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(os.urandom(3_000_001))
     (tmp_path / "big").chmod(0o755)

@@ -2,8 +2,9 @@
 // magic number and 13 fields of 8 hexadecimal digits), the name with its NUL, the data; header
 // with name and the data are each filled up to 4 bytes. "TRAILER!!!" is the end.
 //
-// Nothing of a header is believed: digits are checked, and sizes before they are used. As OSv's
-// daemon (tools/cpiod/cpio.cc) we use mode, size and name, and ask no padding of the trailer.
+// Nothing of a header is believed: digits are checked, and sizes before they are used. OSv's daemon
+// (tools/cpiod/cpio.cc) uses mode, size and name; we also see which names are of one file, and how
+// old it is. As there, no padding of the trailer is asked for.
 
 #include "archive.h"
 
@@ -12,7 +13,14 @@
 #include <string.h>
 
 #define FIELDS 13
-enum { FIELD_MODE = 1, FIELD_SIZE = 6, FIELD_NAME_SIZE = 11 };
+enum {
+    FIELD_INODE = 0,
+    FIELD_MODE = 1,
+    FIELD_LINKS = 4,
+    FIELD_MTIME = 5,
+    FIELD_SIZE = 6,
+    FIELD_NAME_SIZE = 11,
+};
 
 struct header {
     char magic[6];
@@ -43,7 +51,7 @@ static int cut_short(const char **error) {
 
 int archive_next(struct input *in, struct entry *entry, const char **error) {
     struct header header;
-    uint32_t mode, size, name_size;
+    uint32_t fields[FIELDS];
     if (!input_exactly(in, &header, sizeof(header)))
         return cut_short(error);
     *error = "bad cpio magic";
@@ -51,12 +59,10 @@ int archive_next(struct input *in, struct entry *entry, const char **error) {
         return -1;
     *error = "a field of the header is no number";
     for (int i = 0; i < FIELDS; i++)
-        if (!number(header.fields[i], &(uint32_t){0}))
+        if (!number(header.fields[i], &fields[i]))
             return -1;
-    number(header.fields[FIELD_MODE], &mode);
-    number(header.fields[FIELD_SIZE], &size);
-    number(header.fields[FIELD_NAME_SIZE], &name_size);
     *error = "the name is empty or too long";
+    uint32_t name_size = fields[FIELD_NAME_SIZE];
     if (name_size < 2 || name_size > ENTRY_NAME_SIZE)
         return -1;
     char name[ENTRY_NAME_SIZE];
@@ -66,8 +72,11 @@ int archive_next(struct input *in, struct entry *entry, const char **error) {
     if (strnlen(name, name_size) != name_size - 1)
         return -1;
     memcpy(entry->name, name, name_size);
-    entry->mode = mode;
-    entry->size = size;
+    entry->mode = fields[FIELD_MODE];
+    entry->inode = fields[FIELD_INODE];
+    entry->links = fields[FIELD_LINKS];
+    entry->mtime = fields[FIELD_MTIME];
+    entry->size = fields[FIELD_SIZE];
     if (!strcmp(entry->name, "TRAILER!!!"))
         return 0;
     return archive_padding(in, sizeof(header) + name_size) ? 1 : cut_short(error);

@@ -6,8 +6,11 @@
 #define ENTRY_NAME_SIZE 4096 // with its NUL
 
 struct entry {
-    unsigned mode; // as st_mode
-    size_t size;   // of the data that follows
+    unsigned mode;  // as st_mode
+    unsigned inode; // the same one in records of the same file
+    unsigned links; // how many names it has; each record has the data
+    unsigned mtime; // seconds since 1970
+    size_t size;    // of the data that follows
     char name[ENTRY_NAME_SIZE];
 };
 

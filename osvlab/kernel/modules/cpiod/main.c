@@ -20,14 +20,15 @@
 
 struct settings {
     int port;
-    const char *prefix;
-    bool verbose;
+    struct unpack_how how;
 };
 
 static const char usage[] = "cpiod: takes files over the network\n"
                             "  --port N     listen on this port (10000)\n"
                             "  --prefix P   put them below this directory (/)\n"
                             "  --verbose N  0: say nothing of each file (1)\n"
+                            "  --preserve-modification-time\n"
+                            "               files are as old as they are said to be\n"
                             "  --help       show this text\n";
 
 static bool whole_number(const char *text, int most, int *out) {
@@ -61,14 +62,16 @@ static bool parse(int argc, char **argv, struct settings *out) {
         else if ((value = value_of("--verbose", argv, &i)))
             good = whole_number(value, 9, &verbose);
         else if ((value = value_of("--prefix", argv, &i)))
-            good = *(out->prefix = value) != 0;
+            good = *(out->how.prefix = value) != 0;
+        else if (!strcmp(option, "--preserve-modification-time"))
+            good = out->how.keep_times = true, value = option;
         if (!good) {
             printf("cpiod: %s: %s\n%s", option, value ? "not a value for it" : "unknown option",
                    usage);
             return false;
         }
     }
-    out->verbose = verbose > 0;
+    out->how.verbose = verbose > 0;
     return true;
 }
 
@@ -121,7 +124,7 @@ static int serve(int connection, const struct settings *settings) {
     char text[ENTRY_NAME_SIZE + 256];
     struct complaint complaint;
     input.descriptor = connection;
-    int status = unpack(&input, settings->prefix, settings->verbose, &entry, &complaint);
+    int status = unpack(&input, &settings->how, &entry, &complaint);
     if (status < 0) {
         snprintf(text, sizeof(text), "error: %s%s: %s\n", complaint.after ? "what follows " : "",
                  entry.name[0] ? entry.name : "the beginning", complaint.what);
@@ -135,7 +138,7 @@ static int serve(int connection, const struct settings *settings) {
 }
 
 __attribute__((visibility("default"))) int main(int argc, char **argv) {
-    struct settings settings = {.port = 10000, .prefix = "/"};
+    struct settings settings = {.port = 10000, .how.prefix = "/"};
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help"))
             return fputs(usage, stdout), 0;
