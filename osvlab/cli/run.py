@@ -69,6 +69,9 @@ def add(commands: Commands) -> None:
         help="include a part of the guest, such as httpserver (repeatable; only with DIR)",
     )
     parser.add_argument("--cloud-init", metavar="FILE", help="configure the guest as this YAML file says")
+    parser.add_argument(
+        "--persist", action="store_true", help="keep in the image what the guest writes (only with IMAGE)"
+    )
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
@@ -95,6 +98,7 @@ def do(options: argparse.Namespace) -> int:
             network=options.network or None,
             capture=options.capture,
             cloud_init=None if options.cloud_init is None else Path(options.cloud_init),
+            persist=options.persist,
         )
         with vm:
             for port in vm.ports:

@@ -13,6 +13,7 @@ from osvlab.filesystems.disk import encode_command_line, write_command_line
 from osvlab.kernels import Boot, Capability, Kernel, KernelError
 from osvlab.paths import PathNotFoundError, format_size, parse_size
 from osvlab.vm.accelerator import acceleration
+from osvlab.vm.discover import refuse_use
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, Disk, DiskAccess, Machine, MachineError, MachineKind
 from osvlab.vm.network import Network
@@ -47,6 +48,7 @@ def plan(
     verbose: bool = False,
     networks: tuple[Network, ...] = (),
     cloud_init: CloudConfig | None = None,
+    persist: bool = False,
 ) -> Plan:
     """Decide what shall run; a directory is made an image of first. See `osvlab.vm.run.run`."""
     if kernel is not None and not isinstance(kernel, Kernel):
@@ -65,11 +67,16 @@ def plan(
         disk = image.path
         if kernel.boot is Boot.DISK:
             disk = _bootable(image, kernel, text, folder)
+        if persist:
+            _check_persistent(image, disk)
         chosen = Machine(
             kind=kind,
             memory=size,
             cpus=cpus,
-            disks=(Disk(disk, _access(image)), *_seed(cloud_init, image, kernel, folder)),
+            disks=(
+                Disk(disk, DiskAccess.WRITE if persist else _access(image)),
+                *_seed(cloud_init, image, kernel, folder),
+            ),
             kernel=kernel.path if kernel.boot is Boot.PVH else None,
             command_line=text if kernel.boot is Boot.PVH else "",
             accelerator=accelerator,
@@ -158,6 +165,16 @@ def _board(kernel: Kernel, wanted: MachineKind | str | None) -> tuple[MachineKin
         )
         raise MachineError(f"{kernel.path.name} does not boot on a microvm: {why}", hint="Use machine='pc'.")
     return kind, accelerator
+
+
+def _check_persistent(image: Image, disk: Path) -> None:
+    """Refuse to keep a guest's changes where nobody finds them, or where another guest keeps its own."""
+    if disk != image.path:
+        raise MachineError(
+            f"{image.path.name} boots with another command from a copy, where changes would be lost",
+            hint="Change the image's own command first: image.command = ...",
+        )
+    refuse_use(image.path)
 
 
 CLOUD_INIT = "cloud-init"

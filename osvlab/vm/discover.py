@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
@@ -20,13 +20,25 @@ from osvlab.paths import replacing
 from osvlab.vm.folder import folders
 from osvlab.vm.network import NetworkError
 
-__all__ = ["NoGuestError", "RunningGuest", "find", "record", "running_guests"]
+__all__ = [
+    "ImageInUseError",
+    "NoGuestError",
+    "RunningGuest",
+    "find",
+    "record",
+    "refuse_use",
+    "running_guests",
+]
 
 RECORD = "ports.json"
 
 
 class NoGuestError(OsvlabError, LookupError):
     """There is no such running guest, or more than one."""
+
+
+class ImageInUseError(OsvlabError):
+    """An image is a disk of a guest that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +55,15 @@ class RunningGuest:
         The machine, in words.
     ports
         Where this host reaches the guest's TCP ports, ``HOST:PORT`` by port.
+    disks
+        Files of its disks, and whether it writes to them.
     """
 
     name: str
     pid: int
     machine: str
     ports: Mapping[int, str]
+    disks: Mapping[str, bool] = field(default_factory=dict)
 
     def address(self, port: int) -> Address:
         """Return where a port of the guest is reached.
@@ -67,10 +82,13 @@ class RunningGuest:
         return Address.parse(self.ports[port])
 
 
-def record(folder: Path, pid: int, machine: str, ports: Mapping[int, str]) -> None:
+def record(
+    folder: Path, pid: int, machine: str, ports: Mapping[int, str], disks: Mapping[str, bool] | None = None
+) -> None:
     """Leave word of a VM in its folder."""
+    told = {"pid": pid, "machine": machine, "ports": dict(ports), "disks": dict(disks or {})}
     with replacing(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps({"pid": pid, "machine": machine, "ports": dict(ports)}))
+        temporary.write_text(json.dumps(told))
 
 
 def running_guests() -> list[RunningGuest]:
@@ -86,7 +104,8 @@ def _read(folder: Path) -> RunningGuest | None:
             return None
         known = json.loads((folder / RECORD).read_text())
         ports = {int(port): str(address) for port, address in known["ports"].items()}
-        return RunningGuest(folder.name.removeprefix("vm-"), known["pid"], known["machine"], ports)
+        name = folder.name.removeprefix("vm-")
+        return RunningGuest(name, known["pid"], known["machine"], ports, known.get("disks", {}))
     return None
 
 
@@ -100,6 +119,41 @@ def _is_held(folder: Path) -> bool:
         return False
     finally:
         os.close(lock)
+
+
+def refuse_use(image: str | os.PathLike[str], *, writers_only: bool = False) -> None:
+    """Raise if a running guest of this user has an image for a disk.
+
+    Parameters
+    ----------
+    image
+        The image, which need not be there.
+    writers_only
+        Whether a guest that only reads it does not matter: a file that is replaced as a whole
+        stays what it was for who has it open.
+
+    Raises
+    ------
+    ImageInUseError
+        One has. It is named.
+    """
+    try:
+        found = os.stat(image)
+    except OSError:
+        return  # what is not there is in nobody's use; what cannot be opened is told by who opens it
+    for guest in running_guests():
+        for disk, writes in guest.disks.items():
+            if (writes or not writers_only) and _is_same(disk, found):
+                raise ImageInUseError(
+                    f"{os.fspath(image)} is a disk of the running guest {guest.name} (process {guest.pid})",
+                    hint="Let it end first: vm.stop().",
+                )
+
+
+def _is_same(path: str, found: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.stat(path), found)
+    return False
 
 
 def find(word: str | None = None) -> Guest:

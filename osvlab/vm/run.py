@@ -35,6 +35,7 @@ def run(
     network: bool | Network | None = None,
     capture: str | os.PathLike[str] | None = None,
     cloud_init: CloudConfig | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    persist: bool = False,
 ) -> VM:
     """Boot an image, or a directory, and return as soon as QEMU runs.
 
@@ -75,6 +76,9 @@ def run(
     cloud_init
         What the guest shall do before the application: a `CloudConfig`, the path of one, its
         text, or its document. An image that is made of a directory gets the module for it.
+    persist
+        Whether what the guest writes to its disk stays in the image. Without it, the image is
+        never changed, and what was written is gone with the VM.
 
     Raises
     ------
@@ -87,10 +91,16 @@ def run(
     ...     print(vm.wait_for("Hello.*")[0], vm.wait())
     Hello from a library OS exited with status 0
     """
+    from osvlab.image.image import Image
     from osvlab.vm.boot import plan
 
     if timeout is not None and not timeout > 0:
         raise MachineError(f"not a timeout: {timeout!r}", hint="Give seconds above 0, or None.")
+    if persist and not isinstance(image, Image) and os.path.isdir(image):
+        raise MachineError(
+            f"the image that is made of {os.fspath(image)} goes away with the VM, and all changes with it",
+            hint="Build it first: image = osvlab.build(...), then osvlab.run(image, persist=True).",
+        )
     card = Network.of(ports, network, None if capture is None else Path(capture))
     ready = plan(
         image,
@@ -104,6 +114,7 @@ def run(
         verbose=verbose,
         networks=() if card is None else (card,),
         cloud_init=None if cloud_init is None else _configuration(cloud_init),
+        persist=persist,
     )
     return VM(ready.machine, timeout=timeout, image=ready.image, folder=ready.folder, kernel=ready.kernel)
 

@@ -25,7 +25,7 @@ from osvlab.paths import PathNotFoundError
 from osvlab.vm.console import OVER, Console, ConsoleEndedError
 from osvlab.vm.discover import record
 from osvlab.vm.folder import Folder
-from osvlab.vm.machine import Accelerator, Machine
+from osvlab.vm.machine import Accelerator, DiskAccess, Machine
 from osvlab.vm.network import Protocol, forwarded, refusal
 from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
@@ -182,7 +182,10 @@ class Session:
         tcp = (each for card in self.forwards for each in card if each.protocol is Protocol.TCP)
         ports = {each.guest: each.reached_at for each in tcp if each.host}
         with contextlib.suppress(PathNotFoundError):  # a guest that has ended has no folder any more
-            record(self.folder.path, self.pid, str(self.machine), ports)
+            disks = {
+                os.path.realpath(disk.path): disk.access is DiskAccess.WRITE for disk in self.machine.disks
+            }
+            record(self.folder.path, self.pid, str(self.machine), ports, disks)
 
     async def _until_ready(self) -> None:
         """Wait until the machine runs, or QEMU has ended."""

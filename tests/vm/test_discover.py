@@ -11,8 +11,15 @@ import pytest
 
 from osvlab.guest import Address
 from osvlab.vm import discover
-from osvlab.vm.discover import NoGuestError, RunningGuest, find, running_guests
-from osvlab.vm.machine import Machine
+from osvlab.vm.discover import (
+    ImageInUseError,
+    NoGuestError,
+    RunningGuest,
+    find,
+    refuse_use,
+    running_guests,
+)
+from osvlab.vm.machine import Disk, DiskAccess, Machine
 from osvlab.vm.network import Network, NetworkError
 from osvlab.vm.vm import VM
 from tests.vm.guests import Guest
@@ -85,3 +92,26 @@ def test_a_folder_without_word_of_its_guest_is_passed_over(start: Start) -> None
     vm = start()
     (vm.folder / "ports.json").unlink()
     assert running_guests() == []
+
+
+def test_an_image_in_use_is_refused_with_the_name_of_who_uses_it(
+    guest_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(1 << 20))
+    other = tmp_path / "other"
+    other.symlink_to(image)
+    kernel = Guest().hang().assemble(guest_folder)
+    for access, only_read in ((DiskAccess.READ_ONLY, True), (DiskAccess.WRITE, False)):
+        with VM(Machine(kernel=kernel, memory=16 << 20, disks=(Disk(image, access),))) as vm:
+            folder = vm.folder
+            monkeypatch.setattr(discover, "folders", lambda folder=folder: iter([folder]))
+            with pytest.raises(ImageInUseError, match=f"running guest .* \\(process {vm.pid}\\)"):
+                refuse_use(other)
+            if only_read:
+                refuse_use(other, writers_only=True)
+            else:
+                with pytest.raises(ImageInUseError):
+                    refuse_use(other, writers_only=True)
+            refuse_use(tmp_path / "absent")
+    refuse_use(other)

@@ -352,3 +352,9 @@ def test_osv_is_not_sent_to_a_microvm_without_kvm(
     monkeypatch.setenv("OSVLAB_ACCELERATOR", "tcg")
     with pytest.raises(MachineError, match="does not boot on a microvm"):
         run(app, kernel=osv, machine="microvm")
+
+
+def test_changes_are_not_kept_where_nobody_would_find_them(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="goes away with the VM, and all changes with it") as caught:
+        run(tmp_path, persist=True)
+    assert "osvlab.build" in str(caught.value.hint)
