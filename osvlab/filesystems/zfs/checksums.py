@@ -1,0 +1,209 @@
+"""Checksums of ZFS blocks: fletcher2, fletcher4, SHA-256, SHA-512/256, and the one embedded in labels.
+
+Fletcher's running sums a += w, b += a, c += b, d += c are, after n words, sums of the words times
+binomial coefficients of their distance from the end. So numpy takes the first step over rows of 64
+words as a product of matrices, in floating point: the coefficients of a row add up to less than 2**20
+(C(67, 4)), so with words below 2**32 all stays below 2**53, where doubles are exact. A second step, in
+integers that wrap as ZFS's do, puts the rows together.
+
+Source of the format: OpenZFS, module/zcommon/zfs_fletcher.c and module/zfs/zio_checksum.c.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from osvlab.filesystems.zfs.format import ECK, C, Checksum
+
+__all__ = ["Words", "checksum", "eck_is_right", "fletcher2", "fletcher4", "sha256", "with_eck"]
+
+Words = tuple[int, int, int, int]
+_ROW = 64
+_MASK = (1 << 64) - 1
+_WORDS = struct.Struct(">4Q")
+
+
+def sha256(data: bytes | memoryview) -> Words:
+    """Return SHA-256 as the four words that ZFS stores.
+
+    Examples
+    --------
+    >>> f"{sha256(b'abc')[0]:016x}"
+    'ba7816bf8f01cfea'
+    """
+    a, b, c, d = _WORDS.unpack(hashlib.sha256(data).digest())
+    return a, b, c, d
+
+
+def sha512_256(data: bytes | memoryview) -> Words:
+    """Return SHA-512/256 as the four words that ZFS stores: the digest's bytes as they are."""
+    a, b, c, d = struct.unpack("<4Q", hashlib.new("sha512_256", data).digest())
+    return a, b, c, d
+
+
+def fletcher2(data: bytes | memoryview, *, swapped: bool = False) -> Words:
+    """Return the fletcher2 checksum of bytes: two sums over the even and two over the odd words.
+
+    Parameters
+    ----------
+    data
+        A multiple of 16 bytes.
+    swapped
+        Whether its words are big-endian.
+
+    Examples
+    --------
+    >>> fletcher2(struct.pack("<4Q", 1, 2, 3, 4))
+    (4, 6, 5, 8)
+    """
+    words = np.frombuffer(data, ">u8" if swapped else "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
+    weights = np.arange(len(words), 0, -1, dtype=np.uint64)
+    first = words.sum(axis=0, dtype=np.uint64)
+    second = (words * weights[:, None]).sum(axis=0, dtype=np.uint64)
+    return int(first[0]), int(first[1]), int(second[0]), int(second[1])
+
+
+def fletcher4(data: bytes | memoryview, *, swapped: bool = False) -> Words:
+    """Return the fletcher4 checksum of bytes: four sums over words of 32 bits.
+
+    Parameters
+    ----------
+    data
+        A multiple of 4 bytes.
+    swapped
+        Whether its words are big-endian.
+
+    Examples
+    --------
+    >>> fletcher4(struct.pack("<3I", 1, 2, 3))
+    (6, 10, 15, 21)
+    """
+    words = np.frombuffer(data, ">u4" if swapped else "<u4")
+    short = -len(words) % _ROW
+    if short:  # zeros in front change no sum
+        words = np.concatenate([np.zeros(short, words.dtype), words])
+    inner, outer = _coefficients(len(words) // _ROW)
+    rows = (words.reshape(-1, _ROW).astype(np.float64) @ inner).astype(np.uint64)
+    a, b, c, d = ((rows * column).sum(dtype=np.uint64) for column in outer)
+    return int(a), int(b), int(c), int(d)
+
+
+@lru_cache(maxsize=64)
+def _coefficients(rows: int) -> tuple[Any, Any]:
+    """Return the matrix for words in a row, and for each sum that for rows in a block.
+
+    A row of sums (a, b, c, d) that n more words of zeros follow becomes, by Vandermonde's identity,
+    d + c n + b C(n+1, 2) + a C(n+2, 3) in the last place, and less of it in those before.
+    """
+    position = np.arange(_ROW, 0, -1, dtype=np.float64)
+    inner = np.stack(
+        [
+            np.ones(_ROW),
+            position,
+            position * (position + 1) / 2,
+            position * (position + 1) * (position + 2) / 6,
+        ],
+        axis=1,
+    )
+    after = [(rows - 1 - row) * _ROW for row in range(rows)]
+    columns = np.array(
+        [(1, n & _MASK, n * (n + 1) // 2 & _MASK, n * (n + 1) * (n + 2) // 6 & _MASK) for n in after],
+        dtype=np.uint64,
+    ).reshape(-1, 4)
+    one, n1, n2, n3 = columns.T
+    zero = np.zeros(rows, np.uint64)
+    outer = [
+        np.stack(column, axis=1)
+        for column in (
+            (one, zero, zero, zero),
+            (n1, one, zero, zero),
+            (n2, n1, one, zero),
+            (n3, n2, n1, one),
+        )
+    ]
+    return inner, outer
+
+
+def _fixed(digest: Callable[[bytes | memoryview], Words]) -> Callable[..., Words]:
+    """Make a checksum of bytes, for which the order of words is nothing, look like one of words."""
+    return lambda data, swapped=False: digest(data)
+
+
+_FUNCTIONS: dict[int, Callable[..., Words]] = {
+    Checksum.FLETCHER2: fletcher2,
+    Checksum.FLETCHER4: fletcher4,
+    Checksum.ZILOG2: fletcher4,
+    Checksum.SHA256: _fixed(sha256),
+    Checksum.SHA512: _fixed(sha512_256),
+    Checksum.NOPARITY: fletcher2,
+}
+
+
+def checksum(kind: int, data: bytes | memoryview, *, swapped: bool = False) -> Words | None:
+    """Return a checksum of stored bytes.
+
+    Parameters
+    ----------
+    kind
+        Which, as block pointers number them.
+    data
+        The bytes, as they are stored.
+    swapped
+        Whether the block was written big-endian.
+
+    Returns
+    -------
+    tuple of int, or None
+        The four words; None when `kind` is none that is known here.
+    """
+    function = _FUNCTIONS.get(kind)
+    return None if function is None else function(data, swapped=swapped)
+
+
+def with_eck(region: bytes, offset: int) -> bytes:
+    """Return a region of a vdev with its last 40 bytes made its embedded checksum.
+
+    Parameters
+    ----------
+    region
+        Its bytes; what the last 40 are does not matter.
+    offset
+        Where it starts in the vdev.
+    """
+    body = region[: -ECK.size]
+    digest = sha256(body + ECK.pack(C.ECK_MAGIC, offset, 0, 0, 0))
+    return body + ECK.pack(C.ECK_MAGIC, *digest)
+
+
+def eck_is_right(region: bytes, verifier: Words) -> str | None:
+    """Return the byte order of a region whose embedded checksum is right, else None.
+
+    Parameters
+    ----------
+    region
+        Its bytes.
+    verifier
+        What stands in place of the checksum while it is computed: {offset, 0, 0, 0} in labels.
+
+    Returns
+    -------
+    str or None
+        ``<`` for little-endian, ``>`` for big-endian.
+
+    Examples
+    --------
+    >>> eck_is_right(with_eck(bytes(1024), 0x20000), (0x20000, 0, 0, 0))
+    '<'
+    """
+    for endian in "<>":
+        magic, *stored = struct.unpack(f"{endian}5Q", region[-ECK.size :])
+        if magic == C.ECK_MAGIC:
+            blank = region[:-32] + struct.pack(f"{endian}4Q", *verifier)
+            return endian if tuple(stored) == sha256(blank) else None
+    return None
