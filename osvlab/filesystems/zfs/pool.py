@@ -1,0 +1,182 @@
+"""A pool: its disks, the uberblock that counts, its own objects (MOS), and its datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from osvlab.filesystems.base import ByteRange, DamagedError, Source
+from osvlab.filesystems.zfs.blocks import Blocks
+from osvlab.filesystems.zfs.dsl import Dataset, datasets
+from osvlab.filesystems.zfs.errors import PoolError
+from osvlab.filesystems.zfs.features import check_features, check_version
+from osvlab.filesystems.zfs.format import VERSION_FEATURES
+from osvlab.filesystems.zfs.labels import Uberblock
+from osvlab.filesystems.zfs.nvlist import NvList, parse_nvlist, values_of
+from osvlab.filesystems.zfs.objects import ObjectSet
+from osvlab.filesystems.zfs.vdevs import best_config, find_disks, top_level_vdevs
+from osvlab.filesystems.zfs.zap import Zap
+
+__all__ = ["Pool"]
+
+_STATES = {0: "active", 1: "exported", 2: "destroyed", 3: "spare", 4: "cache"}
+_DIRECTORY = 1
+_MOS = "the pool's own objects"
+
+
+class Pool:
+    """A pool that is read.
+
+    Parameters
+    ----------
+    sources
+        All its disks, or parts of images that are its disks, in any order.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    version
+        1 to 28, or 5000.
+    state
+        ``exported``, or ``active`` when it was not: it is in use, or its machine died.
+    features
+        Features of a pool of version 5000 and by how many things each is used.
+    uberblocks
+        All whose checksum is right, the newest first.
+    uberblock
+        The newest whose objects can be read.
+    datasets
+        All filesystems, volumes and snapshots by name.
+    notes
+        What was wrong and did not matter.
+
+    Raises
+    ------
+    PoolError
+        The sources are no pool.
+    UnsupportedPoolError
+        The pool uses what is not read here.
+    DamagedError
+        No uberblock leads to objects that can be read.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = [ByteRange(source) for source in sources]
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        self.disks = find_disks(self._sources)
+        self.config = best_config(self.disks)
+        self.name = str(self.config.get("name", "?"))
+        self.version = _int(self.config, "version")
+        self.guid = _int(self.config, "pool_guid")
+        self.state = _STATES.get(_int(self.config, "state"), "of unknown state")
+        check_version(self.version)
+        needed = self.config.get("features_for_read", {})
+        check_features(needed if isinstance(needed, dict) else ())
+        trees = [disk.config.get("vdev_tree") for disk in self.disks]
+        self.blocks = Blocks(top_level_vdevs(self.disks, trees))
+        found = {
+            (block.txg, block.timestamp, block.root): block
+            for disk in self.disks
+            for label in disk.labels
+            for block in label.uberblocks
+        }
+        self.uberblocks = [found[key] for key in sorted(found, reverse=True)]
+        self.uberblock, self.mos = self._first_that_reads()
+        self.version = self.uberblock.version
+        check_version(self.version)
+        self.directory = {
+            entry.name.decode("ascii", "replace"): entry.number for entry in self._entries(_DIRECTORY)
+        }
+        self.features = self._features()
+        self._complete_vdevs()
+        self.datasets = {one.name: one for one in datasets(self.mos, self._root_directory(), self.name)}
+
+    @property
+    def notes(self) -> list[str]:
+        """What was wrong and did not matter."""
+        return self.blocks.notes
+
+    def _first_that_reads(self) -> tuple[Uberblock, ObjectSet]:
+        """Try the uberblocks from the newest on until the pool's own objects can be read."""
+        first: DamagedError | None = None
+        for uberblock in self.uberblocks:
+            try:
+                mos = ObjectSet(self.blocks, uberblock.root, _MOS)
+                Zap(mos.dnode(_DIRECTORY))
+            except DamagedError as error:
+                self.blocks.note(
+                    f"the uberblock of transaction group {uberblock.txg} leads nowhere ({error.message}); "
+                    "the one before is tried"
+                )
+                first = first or error
+            else:
+                return uberblock, mos
+        raise first or PoolError(
+            f"pool {self.name} has no uberblock: it is empty, or its disks are cut off",
+            hint="Copy the image again.",
+        )
+
+    def _entries(self, number: int) -> Any:
+        return Zap(self.mos.dnode(number)).entries()
+
+    def _root_directory(self) -> int:
+        number: int = self.directory.get("root_dataset", 0)
+        if not number:
+            raise PoolError(f"pool {self.name} has no root dataset", hint="Copy the image again.")
+        return number
+
+    def _features(self) -> dict[str, int]:
+        if self.version < VERSION_FEATURES:
+            return {}
+        found: dict[str, int] = {}
+        for name in ("features_for_read", "features_for_write"):
+            number = self.directory.get(name, 0)
+            if not number:
+                continue
+            these = {entry.name.decode("ascii", "replace"): entry.number for entry in self._entries(number)}
+            if name == "features_for_read":
+                check_features(feature for feature, users in these.items() if users)
+            found.update(these)
+        return found
+
+    def _complete_vdevs(self) -> None:
+        """Take all top-level vdevs from the pool's configuration: a label knows only its own."""
+        number = self.directory.get("config", 0)
+        if not number:
+            return
+        dnode = self.mos.dnode(number)
+        try:
+            config: NvList = values_of(parse_nvlist(dnode.read(0, dnode.data_size * dnode.block_count)))
+        except ValueError as error:
+            self.blocks.note(f"the pool's configuration ({dnode.name}) {error}")
+            return
+        root = config.get("vdev_tree")
+        children = root.get("children") if isinstance(root, dict) else None
+        if isinstance(children, list):
+            own = [disk.config.get("vdev_tree") for disk in self.disks]
+            self.blocks.vdevs.update(top_level_vdevs(self.disks, [*children, *own]))
+        for vdev in self.blocks.vdevs.values():
+            if len(vdev.disks) < vdev.expected and vdev.kind not in ("hole", "missing"):
+                missing = vdev.expected - len(vdev.disks)
+                self.blocks.note(f"{missing} of {vdev.expected} disks of vdev {vdev.number} are not there")
+
+    def objects(self, dataset: Dataset) -> ObjectSet:
+        """Return the objects of a dataset."""
+        return ObjectSet(self.blocks, dataset.pointer, dataset.name)
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources:
+            source.close()
+
+
+def _int(config: NvList, name: str) -> int:
+    value = config.get(name, 0)
+    return value if isinstance(value, int) else 0

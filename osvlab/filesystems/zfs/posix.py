@@ -1,0 +1,192 @@
+"""Files of a dataset: what they are (mode, size, owner, times), in either of the two forms on disk."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from osvlab.filesystems.base import Kind
+from osvlab.filesystems.tree import MAX_PATH
+from osvlab.filesystems.zfs.errors import PoolError, damaged
+from osvlab.filesystems.zfs.format import ZNODE_HEAD, C, ObjectType
+from osvlab.filesystems.zfs.objects import Dnode, ObjectSet
+from osvlab.filesystems.zfs.sa import SystemAttributes
+from osvlab.filesystems.zfs.zap import Zap
+
+__all__ = ["Attributes", "Files", "device_number"]
+
+OBJECT_MASK = (1 << 48) - 1
+MASTER_NODE = 1
+MAX_VERSION = 5
+_FILESYSTEM = 2
+_SEC = 10**9
+_U64 = struct.Struct("<Q")
+_TIME = struct.Struct("<2Q")
+_NEEDED = ("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_MTIME", "ZPL_UID", "ZPL_GID")
+_MAX_TIME = 1 << 62
+_LONG_TIME = _MAX_TIME // _SEC
+
+
+class Attributes(NamedTuple):
+    """What a file is.
+
+    Attributes
+    ----------
+    mode
+        Type and permissions, as in `st_mode`.
+    size
+        Bytes; of a directory entries + 2.
+    parent
+        Object of its directory.
+    links
+        How many names it has.
+    owner, group
+        Numeric user and group.
+    modified
+        Nanoseconds since 1970.
+    device
+        Of a special file, as Linux numbers it.
+    kind
+        What it is.
+    """
+
+    mode: int
+    size: int
+    parent: int
+    links: int
+    owner: int
+    group: int
+    modified: int
+    device: int
+    kind: Kind
+
+
+def device_number(stored: int) -> int:
+    """Return `st_rdev` of a device from what is stored: major number << 32 | minor.
+
+    Examples
+    --------
+    >>> hex(device_number(8 << 32 | 1))
+    '0x801'
+    """
+    major, minor = stored >> 32, stored & 0xFFFFFFFF
+    return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
+
+
+class Files:
+    """The files of a dataset, by the numbers of their objects.
+
+    Parameters
+    ----------
+    objects
+        The dataset's objects.
+
+    Raises
+    ------
+    PoolError
+        It holds no files (a volume), or is of a version that is not read here.
+    DamagedError
+        Its master node cannot be right.
+    """
+
+    def __init__(self, objects: ObjectSet) -> None:
+        self.objects = objects
+        if objects.kind != _FILESYSTEM:
+            what = {1: "the pool's own objects", 3: "a volume"}.get(objects.kind, f"of kind {objects.kind}")
+            raise PoolError(f"{objects.name} holds no files: it is {what}", hint="Open another dataset.")
+        self.master = Zap(objects.dnode(MASTER_NODE))
+        self.version = self.master.number(b"VERSION")
+        if not 1 <= self.version <= MAX_VERSION:
+            raise PoolError(
+                f"{objects.name} has files of version {self.version}; 1 to {MAX_VERSION} are read here",
+                hint="Copy them with the system that wrote them.",
+            )
+        self.root = self.master.number(b"ROOT")
+        registry = self.master.number(b"SA_ATTRS")
+        self.registry = SystemAttributes(objects, registry) if registry else None
+
+    def attributes(self, dnode: Dnode) -> Attributes:
+        """Return what a file is.
+
+        Raises
+        ------
+        DamagedError
+            The object is no file, or cannot be right.
+        """
+        if dnode.bonus_type == ObjectType.ZNODE:
+            found = self._old(dnode)
+        elif dnode.bonus_type == ObjectType.SYSTEM_ATTRIBUTES and self.registry is not None:
+            found = self._new(dnode, self.registry)
+        else:
+            kind = ObjectType.text(dnode.bonus_type)
+            raise damaged(dnode.name, dnode.offset, f"is no file: it has a bonus of type {kind}")
+        return found
+
+    def _old(self, dnode: Dnode) -> Attributes:
+        bonus = dnode.bonus
+        if len(bonus) < C.znode.size:
+            raise damaged(f"znode of {dnode.name}", dnode.offset, f"has {len(bonus)} bytes")
+        found = ZNODE_HEAD.unpack_from(bonus)
+        _, mode, size, parent, links, _, device, _, owner, group = found[8:18]
+        return self._made(dnode, mode, size, parent, links, owner, group, (found[2], found[3]), device)
+
+    def _new(self, dnode: Dnode, registry: SystemAttributes) -> Attributes:
+        found = registry.of(dnode)
+        missing = [name for name in _NEEDED if name not in found]
+        if missing:
+            raise damaged(f"attributes of {dnode.name}", dnode.offset, f"have no {missing[0]}")
+        try:
+            mode, size, parent, links, owner, group = (
+                _U64.unpack(found[name])[0]
+                for name in ("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_UID", "ZPL_GID")
+            )
+            device = _U64.unpack(found["ZPL_RDEV"])[0] if "ZPL_RDEV" in found else 0
+            modified = _TIME.unpack(found["ZPL_MTIME"])
+        except struct.error:
+            raise damaged(f"attributes of {dnode.name}", dnode.offset, "have other lengths") from None
+        return self._made(dnode, mode, size, parent, links, owner, group, modified, device)
+
+    def _made(
+        self,
+        dnode: Dnode,
+        mode: int,
+        size: int,
+        parent: int,
+        links: int,
+        owner: int,
+        group: int,
+        modified: tuple[int, int],
+        device: int,
+    ) -> Attributes:
+        kind = Kind.of_mode(mode & 0xFFFF)
+        if kind is None or size >= 1 << 63:
+            raise damaged(dnode.name, dnode.offset, f"has mode {mode:#o} and {size} bytes")
+        is_directory = dnode.kind == ObjectType.DIRECTORY_CONTENTS
+        if is_directory != (kind is Kind.DIRECTORY):
+            raise damaged(dnode.name, dnode.offset, f"is a {kind} and holds {ObjectType.text(dnode.kind)}")
+        seconds = modified[0] - (1 << 64) if modified[0] >> 63 else modified[0]
+        time = seconds * _SEC + modified[1] if abs(seconds) < _LONG_TIME else 0
+        return Attributes(
+            mode & 0xFFFF,
+            size,
+            parent,
+            links,
+            owner & 0xFFFFFFFF,
+            group & 0xFFFFFFFF,
+            time,
+            device_number(device) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
+            kind,
+        )
+
+    def target(self, dnode: Dnode) -> bytes:
+        """Return where a symbolic link points."""
+        size = self.attributes(dnode).size
+        if not 0 < size <= MAX_PATH:
+            raise damaged(dnode.name, dnode.offset, f"is a symbolic link of {size} bytes")
+        if dnode.bonus_type == ObjectType.SYSTEM_ATTRIBUTES and self.registry is not None:
+            found = self.registry.of(dnode).get("ZPL_SYMLINK")
+            if found is None or len(found) < size:
+                raise damaged(dnode.name, dnode.offset, "is a symbolic link without a target")
+            return found[:size]
+        behind = dnode.bonus_room[C.znode.size :]
+        return behind[:size] if size <= len(behind) else dnode.read(0, size)

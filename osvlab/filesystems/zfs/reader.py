@@ -1,0 +1,200 @@
+"""A dataset of a pool as a filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import Entry, Filesystem, Kind, Source, show
+from osvlab.filesystems.tree import MAX_NAME
+from osvlab.filesystems.zfs.dsl import Dataset
+from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
+from osvlab.filesystems.zfs.objects import Dnode
+from osvlab.filesystems.zfs.pool import Pool
+from osvlab.filesystems.zfs.posix import OBJECT_MASK, Files
+from osvlab.filesystems.zfs.zap import Zap
+
+__all__ = ["ZfsFilesystem", "open_zfs"]
+
+_OSV_CHILD = b"zfs"
+_MOST_AT_ONCE = 16 << 30
+
+
+def open_zfs(sources: Sequence[Source], dataset: str | None = None) -> ZfsFilesystem:
+    """Open a dataset of a pool.
+
+    Parameters
+    ----------
+    sources
+        All disks of the pool: files, parts of images, or bytes, in any order.
+    dataset
+        Which, such as ``osv``, ``osv/data`` or ``osv@monday``. When not given, the one that OSv
+        boots from: the pool's root, or its child ``zfs`` when the root has no files and that has.
+
+    Raises
+    ------
+    PoolError
+        The sources are no pool, or it has no such dataset.
+    UnsupportedPoolError
+        The pool uses what is not read here.
+    DamagedError
+        The pool or the dataset cannot be right.
+    """
+    pool = Pool(sources)
+    try:
+        return ZfsFilesystem(pool, dataset if dataset is not None else _default(pool))
+    except BaseException:
+        pool.close()
+        raise
+
+
+def _default(pool: Pool) -> str:
+    child = f"{pool.name}/{_OSV_CHILD.decode()}"
+    if child in pool.datasets and not _names(pool, pool.name) - {_OSV_CHILD} and _names(pool, child):
+        return child
+    return pool.name
+
+
+def _names(pool: Pool, name: str) -> set[bytes]:
+    """Return the first few names in the root directory of a dataset."""
+    found = pool.datasets.get(name)
+    if found is None or found.pointer.is_hole:
+        return set()
+    files = Files(pool.objects(found))
+    names: set[bytes] = set()
+    for entry in Zap(files.objects.dnode(files.root)).entries():
+        names.add(entry.name)
+        if len(names) > 1:
+            break
+    return names
+
+
+class ZfsFilesystem(Filesystem):
+    """A dataset of a pool, read with every checksum verified.
+
+    Attributes
+    ----------
+    pool
+        The pool: name, version, state, features, datasets, uberblocks.
+    dataset
+        Which of its datasets this is.
+
+    Raises
+    ------
+    PoolError
+        There is no such dataset, or it has no files.
+    """
+
+    format = FORMAT
+
+    def __init__(self, pool: Pool, name: str) -> None:
+        found = pool.datasets.get(name)
+        if found is None:
+            known = [one.name for one in pool.datasets.values() if not one.is_internal]
+            raise PoolError(f"pool {pool.name} has no dataset {name}", hint=f"It has: {_listed(known)}.")
+        if found.pointer.is_hole:
+            raise PoolError(f"dataset {name} is empty: it has no root directory", hint="Open another.")
+        self.pool = pool
+        self.dataset: Dataset = found
+        self.files = Files(pool.objects(found))
+        self._root = self._entry(b"/", self.files.root)
+        if self._root.kind is not Kind.DIRECTORY:
+            dnode = self.files.objects.dnode(self.files.root)
+            raise damaged(f"root directory of {name} ({dnode.name})", dnode.offset, "is no directory")
+
+    def close(self) -> None:
+        """Close the files of the pool."""
+        self.pool.close()
+
+    @property
+    def root(self) -> Entry:
+        """The root directory."""
+        return self._root
+
+    def _dnode(self, entry: Entry) -> Dnode:
+        return self.files.objects.dnode(entry.number)
+
+    def _entry(self, path: bytes, number: int) -> Entry:
+        return self._made(path, self.files.objects.dnode(number))
+
+    def _made(self, path: bytes, dnode: Dnode) -> Entry:
+        found = self.files.attributes(dnode)
+        size = max(0, found.size - 2) if found.kind is Kind.DIRECTORY else found.size
+        return Entry(
+            path,
+            found.kind,
+            size,
+            dnode.number,
+            found.mode & 0o7777,
+            found.owner,
+            found.group,
+            found.links,
+            found.modified,
+            found.device,
+        )
+
+    def list(self, directory: Entry) -> list[Entry]:
+        """Return the entries of a directory in the order in which they are stored.
+
+        Raises
+        ------
+        DamagedError
+            The directory, or a file in it, cannot be right.
+        """
+        self._expect(directory, Kind.DIRECTORY)
+        dnode = self._dnode(directory)
+        named = []
+        for entry in Zap(dnode).entries():
+            _check_name(entry.name, directory, dnode)
+            named.append((entry.name, entry.number & OBJECT_MASK))
+        made = dict(self._in_order(number for _, number in named))
+        return [self._made(directory.child_path(name), made[number]) for name, number in named]
+
+    def _in_order(self, numbers: Iterable[int]) -> Iterable[tuple[int, Dnode]]:
+        """Read dnodes in the order of the disk, so that each block of them is unpacked once."""
+        for number in sorted(set(numbers)):
+            yield number, self.files.objects.dnode(number)
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+        """Return a directory's entry of a name, or None."""
+        self._expect(directory, Kind.DIRECTORY)
+        found = Zap(self._dnode(directory)).get(name)
+        return None if found is None else self._entry(directory.child_path(name), found.number & OBJECT_MASK)
+
+    def read(self, file: Entry, offset: int = 0, length: int | None = None) -> bytes:
+        """Return a file's bytes from `offset`, all up to its end when no `length` is given.
+
+        Raises
+        ------
+        DamagedError
+            A block has a wrong checksum in all its copies.
+        OsvlabError
+            More than 16 GiB were asked for at once.
+        """
+        self._expect(file, Kind.FILE)
+        left = max(0, file.size - offset)
+        wanted = left if length is None else min(length, left)
+        if wanted > _MOST_AT_ONCE:
+            raise OsvlabError(
+                f"{show(file.path)} is too large to be read at once: {wanted:,} bytes",
+                hint="Read it in pieces.",
+            )
+        return self._dnode(file).read(offset, wanted)
+
+    def target(self, link: Entry) -> bytes:
+        """Return where a symbolic link points."""
+        self._expect(link, Kind.SYMLINK)
+        return self.files.target(self._dnode(link))
+
+
+def _check_name(name: bytes, directory: Entry, dnode: Dnode) -> None:
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name or len(name) > MAX_NAME:
+        raise damaged(
+            f"directory {show(directory.path)} ({dnode.name})",
+            dnode.offset,
+            f"has the impossible name {name[:40]!r}",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
