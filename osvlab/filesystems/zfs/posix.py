@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import NamedTuple
 
@@ -61,16 +62,27 @@ class Attributes(NamedTuple):
     kind: Kind
 
 
-def device_number(stored: int) -> int:
-    """Return `st_rdev` of a device from what is stored: major number << 32 | minor.
+def device_number(stored: int, version: int) -> int:
+    """Return `st_rdev` of a device, as Linux has it in user space, from what is stored.
+
+    Three forms are in use. illumos and FreeBSD store major << 32 | minor; OpenZFS on Linux its
+    kernel's major << 20 | minor; zfs-fuse, which never got to files of version 5, what we return.
+
+    Parameters
+    ----------
+    stored
+        What is stored.
+    version
+        Of the files of the dataset.
 
     Examples
     --------
-    >>> hex(device_number(8 << 32 | 1))
-    '0x801'
+    >>> [hex(device_number(*found)) for found in ((8 << 32 | 1, 5), (8 << 20 | 1, 5), (0x801, 4))]
+    ['0x801', '0x801', '0x801']
     """
-    major, minor = stored >> 32, stored & 0xFFFFFFFF
-    return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
+    if stored >> 32:
+        return os.makedev(stored >> 32, stored & 0xFFFFFFFF)
+    return stored if version < MAX_VERSION else os.makedev(stored >> 20, stored & 0xFFFFF)
 
 
 class Files:
@@ -174,7 +186,7 @@ class Files:
             owner & 0xFFFFFFFF,
             group & 0xFFFFFFFF,
             time,
-            device_number(device) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
+            device_number(device, self.version) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
             kind,
         )
 

@@ -21,6 +21,8 @@ _DISKS = ("disk", "file")
 _MIRRORS = ("mirror", "replacing", "spare")
 # Take a number, and hold no blocks.
 _EMPTY = ("hole", "missing", "log_missing")
+# States in the label of a spare, of a disk that only caches.
+_NO_BLOCKS = (3, 4)
 MAX_VDEVS = 1 << 16
 
 
@@ -97,7 +99,14 @@ def find_disks(sources: list[ByteRange]) -> list[Disk]:
                 f"no ZFS pool: {which} has no good label: {problems or 'it is too small'}",
                 hint="Name the disk or the partition of it that holds the pool: osvlab inspect.",
             )
-        disks.append(Disk(source, labels, max(configs, key=lambda config: _number(config, "txg"))))
+        config = max(configs, key=lambda config: _number(config, "txg"))
+        if _number(config, "state") not in _NO_BLOCKS:
+            disks.append(Disk(source, labels, config))
+    if not disks:
+        raise PoolError(
+            "no ZFS pool: there are only spares and caches, which hold no blocks of it",
+            hint="Name the pool's other disks.",
+        )
     guids = {_number(disk.config, "pool_guid"): disk.config.get("name", "?") for disk in disks}
     if len(guids) > 1:
         raise PoolError(
