@@ -137,7 +137,7 @@ class Blocks:
         """Return one of the stored copies, from the first disk of a mirror on which it is right."""
         size = pointer.psize
         wrong: list[int] = []
-        for source, position in self._places(dva, size, what):
+        for source, position in self.places(dva, size, what):
             data = source.read_at(position, size)
             if self._is_right(pointer, data, what):
                 if wrong:
@@ -147,7 +147,8 @@ class Blocks:
         kind = Checksum.text(pointer.checksum)
         raise damaged(what, wrong[0], f"has a wrong checksum ({kind}, {size} bytes)")
 
-    def _places(self, dva: DVA, size: int, what: str) -> list[tuple[ByteRange, int]]:
+    def places(self, dva: DVA, size: int, what: str) -> list[tuple[ByteRange, int]]:
+        """Return where bytes of an address are: disks and positions in them, one for each of a mirror."""
         vdev = self.vdevs.get(dva.vdev)
         if vdev is None or not vdev.disks:
             raise damaged(what, VDEV_DATA + dva.offset, f"is on vdev {dva.vdev}, which is not there")
@@ -172,7 +173,7 @@ class Blocks:
         """Return the pointers to the parts of a gang block, from a header that is right."""
         head = pointer.dvas[0]
         verifier = (head.vdev, head.offset, pointer.physical_birth, 0)
-        places = self._places(dva, GANG_SIZE, what)
+        places = self.places(dva, GANG_SIZE, what)
         for source, position in places:
             raw = source.read_at(position, GANG_SIZE)
             endian = eck_is_right(raw, verifier)
@@ -191,6 +192,33 @@ class Blocks:
         if size != pointer.psize or any(member.is_embedded for member in members):
             raise damaged(what, self.place(pointer), f"has parts of {size} bytes instead of {pointer.psize}")
         return b"".join(self._stored(member, f"a part of {what}", depth + 1) for member in members)
+
+    def verify(self, pointer: BlockPointer, what: str, depth: int = 0) -> tuple[int, list[DamagedError]]:
+        """Return how many copies of a block are right, and errors for those that are not.
+
+        Unlike `stored`, this reads all copies, on all disks of a mirror.
+        """
+        right, errors = 0, []
+        for dva in pointer.dvas:
+            try:
+                if dva.gang:
+                    if depth > MAX_GANG_DEPTH:
+                        raise damaged(what, self.place(pointer), "is a gang of gangs without end")
+                    members = self.gang_members(pointer, dva, what)
+                    parts = [self.verify(member, f"a part of {what}", depth + 1) for member in members]
+                    errors += [error for _, wrong in parts for error in wrong]
+                    right += all(good for good, _ in parts)
+                    continue
+                for source, position in self.places(dva, pointer.psize, what):
+                    if self._is_right(pointer, source.read_at(position, pointer.psize), what):
+                        right += 1
+                    else:
+                        kind = Checksum.text(pointer.checksum)
+                        place = source.offset + position
+                        errors.append(damaged(what, place, f"has a wrong checksum ({kind})"))
+            except DamagedError as error:
+                errors.append(error)
+        return right, errors
 
     def place(self, pointer: BlockPointer) -> int:
         """Return where the first copy is, in bytes from the start of the file that was opened."""

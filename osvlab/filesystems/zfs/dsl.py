@@ -19,7 +19,7 @@ from osvlab.filesystems.zfs.format import (
 from osvlab.filesystems.zfs.objects import Dnode, ObjectSet
 from osvlab.filesystems.zfs.zap import Zap
 
-__all__ = ["Dataset", "datasets"]
+__all__ = ["Dataset", "dataset_of", "datasets"]
 
 _POINTER = C.dsl_dataset.fields["pointer"].offset
 MAX_DEPTH = 64
@@ -131,13 +131,35 @@ def _head(mos: ObjectSet, name: str, number: int, used: int) -> Iterator[Dataset
 
 def _dataset(mos: ObjectSet, name: str, number: int, used: int | None = None) -> tuple[Dataset, int]:
     dnode = _expect(mos, number, C.dsl_dataset.size, f"dataset {name}")
+    return dataset_of(dnode, name, used), DSL_DATASET_HEAD.unpack_from(dnode.bonus)[4]
+
+
+def dataset_of(dnode: Dnode, name: str = "", used: int | None = None) -> Dataset:
+    """Return the dataset that an object is.
+
+    Parameters
+    ----------
+    dnode
+        The object.
+    name
+        What it is called; after its number when that is not known.
+    used
+        Of a head, the disk space with all below; None for a snapshot.
+
+    Raises
+    ------
+    DamagedError
+        It is too short.
+    """
+    if len(dnode.bonus) < C.dsl_dataset.size:
+        raise damaged(f"dataset {name} ({dnode.name})", dnode.offset, f"has {len(dnode.bonus)} bytes")
     bonus = dnode.bonus
     head = DSL_DATASET_HEAD.unpack_from(bonus)
-    directory, _, previous_txg, _, snapshots, _, created, created_txg, deadlist, referenced = head[:10]
+    directory, _, previous_txg, _, _, _, created, created_txg, deadlist, referenced = head[:10]
     unique, _, guid, _ = head[12:]
-    dataset = Dataset(
-        name,
-        number,
+    return Dataset(
+        name or f"dataset {dnode.number}",
+        dnode.number,
         directory,
         used is None,
         created,
@@ -149,4 +171,3 @@ def _dataset(mos: ObjectSet, name: str, number: int, used: int | None = None) ->
         deadlist,
         BlockPointer.unpack(bonus, _POINTER),
     )
-    return dataset, snapshots

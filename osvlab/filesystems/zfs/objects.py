@@ -21,7 +21,7 @@ from osvlab.filesystems.zfs.format import (
     ObjectType,
 )
 
-__all__ = ["Dnode", "ObjectSet"]
+__all__ = ["Dnode", "ObjectSet", "dnodes_in"]
 
 MAX_LEVELS = 10
 _INDIRECT_SHIFTS = range(7, 22)
@@ -179,6 +179,22 @@ class Dnode:
             offset += count
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def runs(self) -> Iterator[tuple[int, int, BlockPointer | None]]:
+        """Yield first block, number of blocks and pointer: of each block of data, None for holes.
+
+        Holes that follow each other come as one; together all cover blocks 0 to `max_block`.
+        """
+        expected = 0
+        for level, index, pointer in self.walk():
+            if level or index < expected:
+                continue
+            if index > expected:
+                yield expected, index - expected, None
+            yield index, 1, pointer
+            expected = index + 1
+        if expected <= self.max_block:
+            yield expected, self.max_block + 1 - expected, None
+
     def walk(self) -> Iterator[tuple[int, int, BlockPointer]]:
         """Yield level, number in its level, and pointer of every block that is no hole, parents first.
 
@@ -262,44 +278,60 @@ class ObjectSet:
             while here < slot:
                 here += _slots_at(block, here)
             if here == slot and block[slot * DNODE_SIZE]:
-                return self._dnode(block, number, slot, index)
+                return _dnode_in(self.blocks, block, slot, number, self.name, self._place_of(index))
         raise damaged(f"object {number} of {self.name}", self.offset, "is pointed to, but free")
 
-    def _dnode(self, block: bytes, number: int, slot: int, index: int) -> Dnode:
-        start = slot * DNODE_SIZE
-        end = start + _slots_at(block, slot) * DNODE_SIZE
+    def _place_of(self, index: int) -> int:
+        """Return where a block of dnodes is."""
         pointer = self.meta.pointer_to(index)
-        place = self.blocks.place(pointer) if pointer is not None else 0
-        if end > len(block):
-            raise damaged(f"object {number} of {self.name}", place, "reaches beyond its block")
-        return Dnode(self.blocks, block[start:end], number, self.name, place)
+        return self.blocks.place(pointer) if pointer is not None else 0
 
-    def blocks_of_dnodes(self) -> Iterator[tuple[int, bytes | DamagedError]]:
-        """Yield the number of each block of dnodes that is no hole, and the block, or why it is lost."""
+    def dnodes(self) -> Iterator[Dnode | DamagedError]:
+        """Yield all objects, and errors in place of those that are lost."""
         for level, index, pointer in self.meta.walk():
             if level:
                 continue
             try:
-                yield index, self.meta.read_data(pointer, index)
+                block = self.meta.read_data(pointer, index)
             except DamagedError as error:
-                yield index, error
-
-    def dnodes(self) -> Iterator[Dnode | DamagedError]:
-        """Yield all objects, and errors in place of those that are lost."""
-        for index, block in self.blocks_of_dnodes():
-            if isinstance(block, DamagedError):
-                yield block
+                yield error
                 continue
-            slot = 0
-            while slot < self.slots:
-                taken = _slots_at(block, slot)
-                number = index * self.slots + slot
-                if block[slot * DNODE_SIZE] and number:
-                    try:
-                        yield self._dnode(block, number, slot, index)
-                    except DamagedError as error:
-                        yield error
-                slot += taken
+            first = index * self.slots
+            yield from dnodes_in(self.blocks, block, first, self.name, self.blocks.place(pointer))
+
+
+def dnodes_in(
+    blocks: Blocks, block: bytes, first: int, where: str, place: int
+) -> Iterator[Dnode | DamagedError]:
+    """Yield the dnodes of a block of them, and errors in place of those that cannot be right.
+
+    Parameters
+    ----------
+    blocks, where
+        As for `Dnode`.
+    block
+        The block.
+    first
+        The number of its first object.
+    place
+        Where it is.
+    """
+    slot, slots = 0, len(block) // DNODE_SIZE
+    while slot < slots:
+        if block[slot * DNODE_SIZE] and first + slot:
+            try:
+                yield _dnode_in(blocks, block, slot, first + slot, where, place)
+            except DamagedError as error:
+                yield error
+        slot += _slots_at(block, slot)
+
+
+def _dnode_in(blocks: Blocks, block: bytes, slot: int, number: int, where: str, place: int) -> Dnode:
+    start = slot * DNODE_SIZE
+    end = start + _slots_at(block, slot) * DNODE_SIZE
+    if end > len(block):
+        raise damaged(f"object {number} of {where}", place, "reaches beyond its block")
+    return Dnode(blocks, block[start:end], number, where, place)
 
 
 def _slots_at(block: bytes, slot: int) -> int:

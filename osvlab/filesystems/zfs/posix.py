@@ -23,7 +23,14 @@ _FILESYSTEM = 2
 _SEC = 10**9
 _U64 = struct.Struct("<Q")
 _TIME = struct.Struct("<2Q")
-_NEEDED = ("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_MTIME", "ZPL_UID", "ZPL_GID")
+# Attributes that are numbers; the first six every file has.
+_NUMBERS = (
+    *("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_UID", "ZPL_GID"),
+    *("ZPL_RDEV", "ZPL_XATTR", "ZPL_FLAGS"),
+)
+_NEEDED = 6
+_MODIFIED = "ZPL_MTIME"
+_IS_XATTR = 1
 _MAX_TIME = 1 << 62
 _LONG_TIME = _MAX_TIME // _SEC
 
@@ -49,6 +56,10 @@ class Attributes(NamedTuple):
         Of a special file, as Linux numbers it.
     kind
         What it is.
+    xattrs
+        Directory with its extended attributes; 0: it has none.
+    is_xattr
+        Whether it is an extended attribute, or the directory of some.
     """
 
     mode: int
@@ -60,6 +71,8 @@ class Attributes(NamedTuple):
     modified: int
     device: int
     kind: Kind
+    xattrs: int
+    is_xattr: bool
 
 
 def device_number(stored: int, version: int) -> int:
@@ -139,37 +152,24 @@ class Files:
         if len(bonus) < C.znode.size:
             raise damaged(f"znode of {dnode.name}", dnode.offset, f"has {len(bonus)} bytes")
         found = ZNODE_HEAD.unpack_from(bonus)
-        _, mode, size, parent, links, _, device, _, owner, group = found[8:18]
-        return self._made(dnode, mode, size, parent, links, owner, group, (found[2], found[3]), device)
+        _, mode, size, parent, links, xattrs, device, flags, owner, group = found[8:18]
+        return self._made(
+            dnode, (mode, size, parent, links, owner, group, device, xattrs, flags), (found[2], found[3])
+        )
 
     def _new(self, dnode: Dnode, registry: SystemAttributes) -> Attributes:
         found = registry.of(dnode)
-        missing = [name for name in _NEEDED if name not in found]
+        missing = [name for name in (*_NUMBERS[:_NEEDED], _MODIFIED) if name not in found]
         if missing:
             raise damaged(f"attributes of {dnode.name}", dnode.offset, f"have no {missing[0]}")
         try:
-            mode, size, parent, links, owner, group = (
-                _U64.unpack(found[name])[0]
-                for name in ("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_UID", "ZPL_GID")
-            )
-            device = _U64.unpack(found["ZPL_RDEV"])[0] if "ZPL_RDEV" in found else 0
-            modified = _TIME.unpack(found["ZPL_MTIME"])
+            numbers = tuple(_U64.unpack(found[name])[0] if name in found else 0 for name in _NUMBERS)
+            return self._made(dnode, numbers, _TIME.unpack(found[_MODIFIED]))
         except struct.error:
             raise damaged(f"attributes of {dnode.name}", dnode.offset, "have other lengths") from None
-        return self._made(dnode, mode, size, parent, links, owner, group, modified, device)
 
-    def _made(
-        self,
-        dnode: Dnode,
-        mode: int,
-        size: int,
-        parent: int,
-        links: int,
-        owner: int,
-        group: int,
-        modified: tuple[int, int],
-        device: int,
-    ) -> Attributes:
+    def _made(self, dnode: Dnode, numbers: tuple[int, ...], modified: tuple[int, int]) -> Attributes:
+        mode, size, parent, links, owner, group, device, xattrs, flags = numbers
         kind = Kind.of_mode(mode & 0xFFFF)
         if kind is None or size >= 1 << 63:
             raise damaged(dnode.name, dnode.offset, f"has mode {mode:#o} and {size} bytes")
@@ -188,6 +188,8 @@ class Files:
             time,
             device_number(device, self.version) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
             kind,
+            xattrs,
+            bool(flags & _IS_XATTR),
         )
 
     def target(self, dnode: Dnode) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import Entry, Filesystem, Kind, Source, show
+from osvlab.filesystems.base import CheckReport, Entry, Extent, Filesystem, Kind, Source, show
 from osvlab.filesystems.tree import MAX_NAME
 from osvlab.filesystems.zfs.dsl import Dataset
 from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
+from osvlab.filesystems.zfs.format import BlockPointer, Compression
 from osvlab.filesystems.zfs.objects import Dnode
 from osvlab.filesystems.zfs.pool import Pool
 from osvlab.filesystems.zfs.posix import OBJECT_MASK, Files
@@ -185,6 +186,45 @@ class ZfsFilesystem(Filesystem):
         """Return where a symbolic link points."""
         self._expect(link, Kind.SYMLINK)
         return self.files.target(self._dnode(link))
+
+    def extents(self, file: Entry) -> Iterator[Extent]:
+        """Yield where a file's bytes lie, in order and without gaps.
+
+        Raises
+        ------
+        DamagedError
+            A block of pointers cannot be read.
+        """
+        self._expect(file, Kind.FILE)
+        dnode = self._dnode(file)
+        size = dnode.data_size
+        end = 0
+        for first, count, pointer in dnode.runs():
+            start, end = first * size, (first + count) * size
+            if start >= file.size:
+                return
+            yield _extent(self.pool, start, min(end, file.size) - start, pointer)
+        if end < file.size:
+            yield Extent(end, file.size - end, None, 0, "hole")
+
+    def check(self) -> CheckReport:
+        """Read and verify everything in the pool: all blocks, all space, all files of all datasets."""
+        from osvlab.filesystems.zfs.check import check_pool
+
+        return check_pool(self.pool)
+
+
+def _extent(pool: Pool, start: int, length: int, pointer: BlockPointer | None) -> Extent:
+    if pointer is None or pointer.is_hole:
+        return Extent(start, length, None, 0, "hole")
+    about = [] if pointer.compression == Compression.OFF else [Compression.text(pointer.compression)]
+    if pointer.is_embedded:
+        return Extent(start, length, None, pointer.psize, ", ".join([*about, "in its block pointer"]))
+    if pointer.dvas[0].gang:
+        about.append("in parts")
+    if len(pointer.dvas) > 1:
+        about.append(f"{len(pointer.dvas)} copies")
+    return Extent(start, length, pool.blocks.place(pointer), pointer.psize, ", ".join(about))
 
 
 def _check_name(name: bytes, directory: Entry, dnode: Dnode) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.filesystems.zfs.zfs_fuse import ZfsFuse, reason_to_skip
+from tests.filesystems.zfs.trees import make_tree
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse, inside, reason_to_skip
+
+COMPRESSIONS = ("off", "lzjb", "zle", "gzip-1", "gzip-6", "gzip-9")
+CHECKSUMS = ("fletcher2", "fletcher4", "sha256", "off")
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +49,28 @@ def zdb() -> Callable[..., str]:
         return ended.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree as the host has it."""
+    top = tmp_path_factory.mktemp("tree") / "top"
+    make_tree(top)
+    return top
+
+
+@pytest.fixture(scope="session")
+def various(zfs_fuse: ZfsFuse, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool with a dataset of each kind, and the same tree in all."""
+    image = tmp_path_factory.mktemp("various") / "various.img"
+    files = zfs_fuse.create("various", image, size=512 << 20)
+    for compression in COMPRESSIONS:
+        zfs_fuse.run("zfs", "create", "-o", f"compression={compression}", f"various/{compression}")
+        zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/{compression}")
+    for checksum in CHECKSUMS:
+        zfs_fuse.run("zfs", "create", "-o", f"checksum={checksum}", f"various/sum-{checksum}")
+        zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/sum-{checksum}")
+    zfs_fuse.run("zfs", "create", "-o", "recordsize=4k", "-o", "copies=2", "various/small")
+    zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/small")
+    zfs_fuse.export("various")
+    return image

@@ -12,42 +12,11 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import Kind
 from osvlab.filesystems.zfs import Pool, ZfsFilesystem, open_zfs
 from osvlab.filesystems.zfs.errors import PoolError, UnsupportedPoolError
-from tests.filesystems.zfs.trees import assert_same, make_tree
-from tests.filesystems.zfs.zfs_fuse import ZfsFuse
+from tests.filesystems.zfs.conftest import CHECKSUMS, COMPRESSIONS
+from tests.filesystems.zfs.trees import assert_same
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse, inside
 
-COMPRESSIONS = ("off", "lzjb", "zle", "gzip-1", "gzip-6", "gzip-9")
 SECOND = 10**9  # zfs-fuse sets times to the second
-CHECKSUMS = ("fletcher2", "fletcher4", "sha256", "off")
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree as the host has it."""
-    top = tmp_path_factory.mktemp("tree") / "top"
-    make_tree(top)
-    return top
-
-
-@pytest.fixture(scope="module")
-def various(zfs_fuse: ZfsFuse, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool with a dataset of each kind, and the same tree in all."""
-    image = tmp_path_factory.mktemp("various") / "various.img"
-    files = zfs_fuse.create("various", image, size=512 << 20)
-    for compression in COMPRESSIONS:
-        zfs_fuse.run("zfs", "create", "-o", f"compression={compression}", f"various/{compression}")
-        zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/{compression}")
-    for checksum in CHECKSUMS:
-        zfs_fuse.run("zfs", "create", "-o", f"checksum={checksum}", f"various/sum-{checksum}")
-        zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/sum-{checksum}")
-    zfs_fuse.run("zfs", "create", "-o", "recordsize=4k", "-o", "copies=2", "various/small")
-    zfs_fuse.run("cp", "-a", f"{tree}/.", f"{inside(zfs_fuse, files)}/small")
-    zfs_fuse.export("various")
-    return image
-
-
-def inside(zfs_fuse: ZfsFuse, path: Path) -> str:
-    """A path as the daemon's namespace has it."""
-    return str(path).removeprefix(str(zfs_fuse.root))
 
 
 @pytest.mark.parametrize("name", [*COMPRESSIONS, *(f"sum-{name}" for name in CHECKSUMS), "small"])

@@ -104,3 +104,8 @@ class ZfsFuse:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def inside(zfs_fuse: ZfsFuse, path: Path) -> str:
+    """A path as the daemon's namespace has it."""
+    return str(path).removeprefix(str(zfs_fuse.root))

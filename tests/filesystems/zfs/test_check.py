@@ -1,0 +1,140 @@
+"""A check finds nothing in what others left in order, and names what was broken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osvlab.filesystems.zfs import Pool
+from osvlab.filesystems.zfs.check import check_pool
+from osvlab.filesystems.zfs.format import DVA
+from osvlab.filesystems.zfs.space import Claims, Run, differences
+from tests.filesystems.zfs.trees import make_tree
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse, inside
+
+
+def checked(*images: Path) -> str:
+    pool = Pool(images)
+    report = check_pool(pool)
+    pool.close()
+    return str(report)
+
+
+def test_a_pool_with_everything_is_in_order(various: Path) -> None:
+    pool = Pool([various])
+    report = check_pool(pool)
+    pool.close()
+    assert not report.problems
+    assert report.counts["files"] > 900
+    assert report.counts["bytes in use"] > 10 << 20
+
+
+@pytest.mark.parametrize("version", [1, 8, 15, 23])
+def test_a_pool_that_was_worked_on(zfs_fuse: ZfsFuse, tmp_path: Path, version: int) -> None:
+    """Snapshots, clones, removals, overwriting, and snapshots that are gone again."""
+    name = f"worked{version}"
+    files = zfs_fuse.create(name, tmp_path / "p.img", size=128 << 20, options=("-o", f"version={version}"))
+    chance = random.Random(version)
+    for step in range(6):
+        make_tree(files / f"tree-{step}", files=200, seed=step)
+        zfs_fuse.run("zfs", "snapshot", f"{name}@step-{step}")
+        for path in sorted((files / f"tree-{step}").glob("folder-*/*")):
+            if chance.random() < 0.4:
+                path.unlink()
+            elif chance.random() < 0.3:
+                path.write_bytes(chance.randbytes(chance.randrange(9000)))
+        if step in (2, 4):
+            zfs_fuse.run("rm", "-r", f"{inside(zfs_fuse, files)}/tree-{step - 1}")
+    zfs_fuse.run("zfs", "destroy", f"{name}@step-1")
+    zfs_fuse.run("zfs", "destroy", f"{name}@step-4")
+    zfs_fuse.run("zfs", "clone", f"{name}@step-2", f"{name}/clone")
+    zfs_fuse.run("rm", "-r", f"{inside(zfs_fuse, files)}/clone/tree-0")
+    zfs_fuse.run("sync")
+    zfs_fuse.export(name)
+    assert "no problem" in checked(tmp_path / "p.img")
+
+
+def test_a_pool_in_use_is_in_order_too(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
+    files = zfs_fuse.create("inuse", tmp_path / "p.img")
+    make_tree(files / "tree")
+    zfs_fuse.run("sh", "-c", f"cd {inside(zfs_fuse, files)} && dd if=/dev/zero of=x count=9 conv=fsync")
+    zfs_fuse.run("sync")
+    copy = tmp_path / "copy.img"
+    copy.write_bytes((tmp_path / "p.img").read_bytes())
+    zfs_fuse.export("inuse")
+    assert "no problem" in checked(copy)
+
+
+def test_zdb_counts_the_same(various: Path, zdb: Callable[..., str]) -> None:
+    said = zdb("-e", "-p", various.parent, "-bcc", "various")
+    assert "No leaks" in said
+    allocated = next(line for line in said.splitlines() if "bp allocated:" in line).split()[2]
+    pool = Pool([various])
+    assert check_pool(pool).counts["bytes in use"] == int(allocated)
+    pool.close()
+
+
+def test_damage_is_named(various: Path, tmp_path: Path) -> None:
+    pool = Pool([various])
+    objects = pool.objects(pool.datasets["various/sum-sha256"])
+    big = max((d for d in objects.dnodes() if not isinstance(d, Exception)), key=lambda d: d.used)
+    pointers = [pointer for level, _, pointer in big.walk() if not level]
+    place = (4 << 20) + pointers[3].dvas[0].offset
+    pool.close()
+    hurt = tmp_path / "hurt.img"
+    hurt.write_bytes(various.read_bytes())
+    with open(hurt, "r+b") as file:
+        file.seek(place + 100)
+        file.write(b"?")
+        file.seek(0x4000)
+        file.write(bytes(100))
+    pool = Pool([hurt])
+    report = check_pool(pool)
+    pool.close()
+    assert [str(problem.message) for problem in report.problems] == [
+        "damaged ZFS: label 0 at byte 0x0 has a wrong checksum",
+        f"damaged ZFS: a block of object {big.number} of various/sum-sha256 at byte {place:#x} "
+        "has a wrong checksum (sha256)",
+    ]
+
+
+runs = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=12)
+
+
+@given(runs, runs)
+def test_differences_are_those_of_sets(claimed: list[tuple[int, int]], taken: list[tuple[int, int]]) -> None:
+    claims = Claims()
+    for start, size in claimed:
+        claims.add(DVA(0, start, size), 1)
+    state = np.zeros(80, bool)
+    for start, size in taken:
+        state[start : start + size] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], state, [False]]).astype(int))).reshape(-1, 2)
+    leaked, unmapped = differences(claims, [Run(int(a), int(b)) for a, b in edges])
+    held = {byte for start, size in claimed for byte in range(start, start + size)}
+    mapped = set(np.flatnonzero(state).tolist())
+    assert {byte for run in leaked for byte in range(run.start, run.end)} == mapped - held
+    assert {byte for run in unmapped for byte in range(run.start, run.end)} == held - mapped
+
+
+@given(runs)
+def test_what_is_claimed_twice_is_found(claimed: list[tuple[int, int]]) -> None:
+    claims = Claims()
+    counts = np.zeros(80, int)
+    for number, (start, size) in enumerate(claimed):
+        claims.add(DVA(0, start, size), number)
+        counts[start : start + size] += 1
+    found: set[int] = set()
+    for start, end, first, second in claims.twice():
+        assert first != second
+        for owner in (first, second):
+            at, size = claimed[owner]
+            assert at <= start < end <= at + size
+        found |= set(range(start, end))
+    assert found == set(np.flatnonzero(counts > 1).tolist())
