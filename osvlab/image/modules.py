@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.tree import Content, Directory, HostFile, Node, Symlink
+from osvlab.filesystems.tree import Content, HostFile, Node, Symlink
+from osvlab.image.collection import Collection
 from osvlab.kernel_build import SOURCES, built_module
 
 __all__ = ["Module", "ModuleError", "available_modules", "chosen_modules"]
@@ -140,22 +141,12 @@ def chosen_modules(names: Iterable[str]) -> tuple[Module, ...]:
     return tuple(chosen.values())
 
 
-def add_modules(tree: Directory, modules: Iterable[Module]) -> Directory:
-    """Return a tree with the files of modules added. What the tree has counts more."""
-    tree = _copy(tree)
+def add_modules(files: Collection, modules: Iterable[Module]) -> None:
+    """Add the files of modules to what is there, which counts more."""
     for module in modules:
         for path, node in module.nodes().items():
-            if tree.find(path) is None:
-                tree.add(path, node)
-    return tree
-
-
-def _copy(directory: Directory) -> Directory:
-    children = {
-        name: _copy(child) if isinstance(child, Directory) else child
-        for name, child in directory.children.items()
-    }
-    return replace(directory, children=children)
+            if files.find(path) is None:
+                files.add(path, node, f"belongs to the module {module.name}")
 
 
 def _host_file(path: Path) -> HostFile:

@@ -1,20 +1,17 @@
-"""What goes into an image: files, the command, the filesystem.
+"""What goes into an image: files and why they are there, the command, the filesystem.
 
-A directory is read once, and everything in it that an image cannot hold is said
+A source is read once, and everything in it that an image cannot hold is said
 in one error, before anything is compiled or written.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from osvlab.elf.program import NotAProgramError, Program, ProgramKind, is_elf
-from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import show
 from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.tree import (
     Content,
@@ -24,14 +21,13 @@ from osvlab.filesystems.tree import (
     Symlink,
     TreeError,
 )
-from osvlab.image.command import parse_command, quote
+from osvlab.image.collection import Collection, RecipeError, why
+from osvlab.image.command import parse_command
 from osvlab.image.modules import Module, add_modules
+from osvlab.image.only_program import only_program
+from osvlab.kernels import Kernel
 
 __all__ = ["Filesystem", "Recipe", "RecipeError"]
-
-
-class RecipeError(OsvlabError, ValueError):
-    """A directory cannot become an image."""
 
 
 class Filesystem(StrEnum):
@@ -73,19 +69,32 @@ class Recipe:
         How the tree is stored.
     modules
         Parts of the guest that were added to the tree.
+    reasons
+        Why things are there, by path; `why` makes a sentence of them.
+    kernel
+        The kernel that the source names; None if it names none.
+    folders
+        Directories of the host that were taken whole.
 
     Examples
     --------
     >>> tree = Directory({b"hello": Content(b"...")})
     >>> recipe = Recipe(tree, "/hello", Filesystem.ROFS).with_skeleton()
-    >>> [show(path) for path, node in recipe.tree.walk() if isinstance(node, Content)]
+    >>> [os.fsdecode(path) for path, node in recipe.tree.walk() if isinstance(node, Content)]
     ['/etc/fstab', '/etc/hosts', '/hello']
+    >>> print(recipe.why("/proc"))
+    /proc is a directory that the guest mounts a filesystem of its own onto
     """
 
     tree: Directory
     command: str
     filesystem: Filesystem = Filesystem.ROFS
     modules: tuple[Module, ...] = ()
+    reasons: Mapping[bytes, str] = field(default_factory=dict, compare=False, repr=False)
+    kernel: Kernel | None = field(default=None, compare=False)
+    folders: tuple[Path, ...] = field(default=(), compare=False)
+    # What has to stay as long as the tree is used, such as a folder with unpacked files.
+    kept: tuple[object, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def from_directory(
@@ -119,18 +128,65 @@ class Recipe:
         CommandError
             The command cannot be understood.
         """
+        try:
+            tree = read_tree(directory)
+        except TreeError as error:
+            raise RecipeError(error.message, error.hint) from error
+        whole = Path(os.path.realpath(directory))
+        reasons = {b"/": f"comes from the directory {os.fspath(directory)}"}
+        return cls.from_collection(Collection(tree, reasons, folders=(whole,)), command, fs)
+
+    @classmethod
+    def from_collection(
+        cls, files: Collection, command: str | None = None, fs: str = Filesystem.ROFS
+    ) -> Recipe:
+        """Make a recipe of files that a source has collected.
+
+        Parameters
+        ----------
+        files
+            The files, with their reasons.
+        command
+            What the guest runs. Without it what the source says, and if that says nothing, the
+            only ELF program at the top.
+        fs
+            ``rofs`` or ``ramfs``.
+
+        Raises
+        ------
+        RecipeError
+            There is nothing to run, or it is not clear what.
+        NotAProgramError
+            The only candidate is a script, or made for another machine.
+        CommandError
+            The command cannot be understood.
+        """
         filesystem = _filesystem(fs)
         if command is not None and not parse_command(command):
             raise RecipeError(
                 "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
             )
-        try:
-            tree = read_tree(directory)
-        except TreeError as error:
-            raise RecipeError(error.message, error.hint) from error
-        if command is None:
-            command = _only_program(tree, Path(directory))
-        return cls(tree, command, filesystem).with_skeleton()
+        command = command or files.command or only_program(files.tree, _origin(files))
+        recipe = cls(
+            files.tree,
+            command,
+            filesystem,
+            reasons=files.reasons,
+            kernel=files.kernel,
+            folders=files.folders,
+            kept=files.kept,
+        )
+        return recipe.with_skeleton()
+
+    def why(self, path: str | bytes) -> str:
+        """Return a sentence that says why a file, directory or link is in the image.
+
+        Raises
+        ------
+        GuestPathNotFoundError
+            It is not there; the hint names one that is and looks like it.
+        """
+        return why(self.tree, self.reasons, path)
 
     def with_skeleton(self) -> Recipe:
         """Add what a root filesystem must have and the tree has not: mount points, and files in /etc.
@@ -141,11 +197,15 @@ class Recipe:
             A file stands where a mount point has to be.
         """
         tree = replace(self.tree, children=dict(self.tree.children))
+        reasons = dict(self.reasons)
         for name in _MOUNT_POINTS:
-            found = tree.children.setdefault(name, Directory())
-            if isinstance(found, HostFile | Content):
+            if name not in tree.children:
+                tree.children[name] = Directory()
+                reasons[b"/" + name] = "is a directory that the guest mounts a filesystem of its own onto"
+            elif isinstance(tree.children[name], HostFile | Content):
                 raise RecipeError(
-                    f"/{show(name)} is a file, and the guest needs a directory there",
+                    f"/{os.fsdecode(name)} is a file, and the guest needs a directory there; "
+                    f"{self.why(b'/' + name)}",
                     hint="Rename it: the guest mounts a filesystem of its own onto it.",
                 )
         etc = tree.children.get(b"etc", Directory())
@@ -159,19 +219,29 @@ class Recipe:
                 b"mnttab": Symlink(b"/proc/mounts"),
                 b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
             }
+            for name in defaults.keys() - etc.children.keys():
+                reasons[b"/etc/" + name] = "is one that every guest needs, and the source has none"
+            if b"etc" not in tree.children:
+                reasons[b"/etc"] = "is one that every guest needs, and the source has none"
             tree.children[b"etc"] = replace(etc, children={**defaults, **etc.children})
-        return replace(self, tree=tree)
+        return replace(self, tree=tree, reasons=reasons)
 
     def with_modules(self, modules: Iterable[Module]) -> Recipe:
         """Add modules; files that the tree already has stay as they are.
 
         Raises
         ------
-        TreeError
+        RecipeError
             A file stands where a module needs a directory.
         """
         modules = tuple(modules)
-        return replace(self, tree=add_modules(self.tree, modules), modules=self.modules + modules)
+        files = Collection.of(self.tree, self.reasons)
+        add_modules(files, modules)
+        return replace(self, tree=files.tree, reasons=files.reasons, modules=self.modules + modules)
+
+
+def _origin(files: Collection) -> str:
+    return str(files.folders[0]) if files.folders else "the image"
 
 
 def _filesystem(name: str) -> Filesystem:
@@ -180,45 +250,3 @@ def _filesystem(name: str) -> Filesystem:
     except ValueError:
         known = ", ".join(Filesystem)
         raise RecipeError(f"unknown filesystem: {name!r}", hint=f"The lab writes {known}.") from None
-
-
-# --- which program to run ------------------------------------------------------------------------------
-
-
-def _only_program(tree: Directory, directory: Path) -> str:
-    """Return the command that runs the only program at the top of a directory.
-
-    Raises
-    ------
-    RecipeError
-        There is none, or more than one.
-    NotAProgramError
-        The only candidate is none.
-    """
-    files = [(name, node) for name, node in tree.entries() if isinstance(node, HostFile)]
-    programs, refused = [], []
-    for name, node in files:
-        if not is_elf(node.path):
-            continue
-        try:
-            if Program.open(node.path).kind is not ProgramKind.LIBRARY:
-                programs.append(name)
-        except NotAProgramError as error:
-            refused.append(error)
-    if len(programs) == 1:
-        return quote(os.fsdecode(b"/" + programs[0]))
-    if programs:
-        names = ", ".join(show(b"/" + name) for name in programs)
-        raise RecipeError(
-            f"more than one program at the top of {directory}: {names}",
-            hint=f'Say which one to run: command="/{show(programs[0])}".',
-        )
-    if refused:
-        raise refused[0]
-    for _, node in files:
-        if os.access(node.path, os.X_OK):
-            Program.open(node.path)  # an executable that is no ELF program: this says what it is instead
-    raise RecipeError(
-        f"no program at the top of {directory}",
-        hint='Say what to run: command="/bin/program arguments".',
-    )
