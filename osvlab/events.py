@@ -22,6 +22,7 @@ from typing import Any
 __all__ = [
     "Event",
     "Listener",
+    "Note",
     "Step",
     "StepFailed",
     "StepFinished",
@@ -62,6 +63,13 @@ class Event:
     def data(self) -> dict[str, Any]:
         """Everything the event says except its time, by field name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "time_ns"}
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Event):
+    """Something was decided that the caller should know, in a sentence without a capital and a stop."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from osvlab.events import Event, StepFailed, StepFinished, StepProgress, StepStarted, listening
+from osvlab.events import Event, Note, StepFailed, StepFinished, StepProgress, StepStarted, listening
 from osvlab.paths import format_size
 
 __all__ = ["Progress"]
@@ -71,6 +71,8 @@ class Progress:
             case StepFinished(step=step, seconds=seconds, bytes=size):
                 written = f", {format_size(size)}" if size else ""
                 self._line(f"osvlab: {step}: {seconds:.2f} s{written}")
+            case Note(text=text):
+                self._line(f"osvlab: {text}")
             case StepFailed():
                 self._draft("")  # the error itself is told by who catches it
 

@@ -13,7 +13,9 @@ from osvlab.filesystems.base import MAX_SYMLINKS, GuestPathNotFoundError, show
 from osvlab.filesystems.tree import Directory, Node, Symlink, check_name
 from osvlab.kernels import Kernel
 
-__all__ = ["Collection", "RecipeError", "why"]
+__all__ = ["Collection", "RecipeError", "listed", "why"]
+
+_SHOWN = 20
 
 
 class RecipeError(OsvlabError, ValueError):
@@ -37,6 +39,8 @@ class Collection:
         The kernel that the source names; None if it names none.
     folders
         Directories of the host that were taken whole.
+    origin
+        What the files come from, for messages.
     kept
         What has to stay as long as the tree is used, such as a folder with unpacked files.
 
@@ -55,6 +59,7 @@ class Collection:
     command: str | None = None
     kernel: Kernel | None = None
     folders: tuple[Path, ...] = ()
+    origin: str = "the image"
     kept: tuple[object, ...] = ()
 
     @classmethod
@@ -182,6 +187,20 @@ def why(tree: Directory, reasons: Mapping[bytes, str], path: str | bytes) -> str
         raise _not_there(tree, os.fsencode(path))
     target = f" (a link to {show(node.target)})" if isinstance(node, Symlink) else ""
     return f"{show(place)}{target} {_reason(reasons, place)}"
+
+
+def listed(problems: list[str]) -> str:
+    r"""Return problems for after a colon: one as it is, several a line each, the first 20 of many.
+
+    Examples
+    --------
+    >>> listed(["a is wrong"]), listed(["a is wrong", "b is wrong"])
+    (' a is wrong', '\n  a is wrong\n  b is wrong')
+    """
+    if len(problems) == 1:
+        return f" {problems[0]}"
+    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return "".join(f"\n  {problem}" for problem in problems[:_SHOWN] + more)
 
 
 def _locate(tree: Directory, path: bytes) -> tuple[bytes, Node | None]:

@@ -18,14 +18,15 @@ from osvlab.filesystems.tree import Content, HostFile, Node, Symlink
 from osvlab.image.collection import Collection
 from osvlab.kernel_build import SOURCES, built_module
 
-__all__ = ["Module", "ModuleError", "available_modules", "chosen_modules"]
+__all__ = ["HOST_LIBRARIES", "Module", "ModuleError", "available_modules", "chosen_modules"]
 
-_LIBRARIES = (
+HOST_LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu"),
     Path("/lib/x86_64-linux-gnu"),
     Path("/usr/lib64"),
     Path("/usr/lib"),
 )
+"""Where this host has its shared libraries."""
 
 
 class ModuleError(OsvlabError, ValueError):
@@ -155,7 +156,7 @@ def _host_file(path: Path) -> HostFile:
 
 
 def _library(name: str, module: str) -> Path:
-    for folder in _LIBRARIES:
+    for folder in HOST_LIBRARIES:
         if (folder / name).is_file():
             return (folder / name).resolve()
     raise ModuleError(

@@ -12,7 +12,6 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from osvlab.elf.program import MAGIC, NotAProgramError, Program, ProgramKind
@@ -20,16 +19,11 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Content, Directory, HostFile
 from osvlab.image.command import parse_command, quote
+from osvlab.image.modules import HOST_LIBRARIES
 from osvlab.image.recipe import Recipe
 
 __all__ = ["PreflightError", "Problem", "Supplier", "check", "preflight"]
 
-_HOST_LIBRARIES = (
-    Path("/usr/lib/x86_64-linux-gnu"),
-    Path("/lib/x86_64-linux-gnu"),
-    Path("/usr/lib64"),
-    Path("/usr/lib"),
-)
 _SYMBOLS_SHOWN = 8
 
 
@@ -251,7 +245,7 @@ class _Loader:
 
 def _missing_library(name: str, wanted_by: str, folders: list[bytes]) -> Problem:
     looked = ", ".join(show(folder) for folder in folders)
-    on_host = next((folder / name for folder in _HOST_LIBRARIES if (folder / name).exists()), None)
+    on_host = next((folder / name for folder in HOST_LIBRARIES if (folder / name).exists()), None)
     hint = f"Copy it into the directory: cp {on_host} DIRECTORY/usr/lib/" if on_host else None
     return Problem(
         wanted_by,

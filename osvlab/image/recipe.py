@@ -134,7 +134,56 @@ class Recipe:
             raise RecipeError(error.message, error.hint) from error
         whole = Path(os.path.realpath(directory))
         reasons = {b"/": f"comes from the directory {os.fspath(directory)}"}
-        return cls.from_collection(Collection(tree, reasons, folders=(whole,)), command, fs)
+        files = Collection(tree, reasons, folders=(whole,), origin=os.fspath(directory))
+        return cls.from_collection(files, command, fs)
+
+    @classmethod
+    def from_manifest(
+        cls,
+        path: str | os.PathLike[str],
+        command: str | None = None,
+        fs: str = Filesystem.ROFS,
+        *,
+        variables: Mapping[str, str] | None = None,
+        base: str | os.PathLike[str] | None = None,
+    ) -> Recipe:
+        """Take what one of OSv's manifests lists, such as ``usr.manifest``.
+
+        Parameters
+        ----------
+        path
+            The manifest. Its language is told in ``osvlab/image/sources/README.md``.
+        command
+            What the guest runs. Without it what OSv's build left in the file ``cmdline`` beside the
+            manifest, and if there is none, the only ELF program at the top.
+        fs
+            ``rofs`` or ``ramfs``.
+        variables
+            Values of ``%(NAME)s`` and ``${NAME}``. Known without being given are ``libgcc_s_dir``;
+            ``MODULE_DIR``, the manifest's folder; and ``OSV_BASE``, if the environment has it.
+        base
+            What paths of the host are relative to; the manifest's folder when not given. For OSv that
+            is ``build/release.x64``.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such manifest.
+        RecipeError
+            Lines of it are wrong: no such file or variable, links in a circle, two things at one path.
+            All of them are listed with their numbers. Or there is nothing to run.
+
+        Examples
+        --------
+        >>> _ = Path("usr.manifest").write_text("/etc/motd: welcome.txt")
+        >>> _ = Path("welcome.txt").write_text("hello")
+        >>> recipe = Recipe.from_manifest("usr.manifest", "/bin/sh")
+        >>> recipe.why("/etc/motd")
+        '/etc/motd is .../welcome.txt, as line 1 of usr.manifest says'
+        """
+        from osvlab.image.sources.manifest import read_manifest
+
+        return cls.from_collection(read_manifest(path, variables, base), command, fs)
 
     @classmethod
     def from_collection(
@@ -166,7 +215,7 @@ class Recipe:
             raise RecipeError(
                 "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
             )
-        command = command or files.command or only_program(files.tree, _origin(files))
+        command = command or files.command or only_program(files.tree, files.origin)
         recipe = cls(
             files.tree,
             command,
@@ -238,10 +287,6 @@ class Recipe:
         files = Collection.of(self.tree, self.reasons)
         add_modules(files, modules)
         return replace(self, tree=files.tree, reasons=files.reasons, modules=self.modules + modules)
-
-
-def _origin(files: Collection) -> str:
-    return str(files.folders[0]) if files.folders else "the image"
 
 
 def _filesystem(name: str) -> Filesystem:

@@ -1,0 +1,1 @@
+"""Where recipes come from: OSv's manifests, and Capstan's Capstanfiles and packages."""
