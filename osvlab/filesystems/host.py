@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,23 @@ __all__ = ["read_tree"]
 _SHOWN = 20
 
 
-def read_tree(directory: str | os.PathLike[str]) -> Directory:
+def read_tree(
+    directory: str | os.PathLike[str],
+    *,
+    skip: Callable[[bytes], bool] | None = None,
+    may_be_empty: bool = False,
+) -> Directory:
     """Return the tree of a directory. Files are looked at, and read when the tree is written.
+
+    Parameters
+    ----------
+    directory
+        The directory.
+    skip
+        Says of a path, counted from the directory and beginning with a slash, whether it is left
+        out, with all that is below it.
+    may_be_empty
+        Whether an empty directory is no error.
 
     Raises
     ------
@@ -54,7 +70,9 @@ def read_tree(directory: str | os.PathLike[str]) -> Directory:
         )
     problems: list[str] = []
     tree = replace(
-        _scan(os.fsencode(directory), problems), mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns
+        _scan(os.fsencode(directory), problems, skip),
+        mode=stat.S_IMODE(found.st_mode),
+        mtime=found.st_mtime_ns,
     )
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
@@ -63,7 +81,7 @@ def read_tree(directory: str | os.PathLike[str]) -> Directory:
             f"{directory} holds what an image cannot:\n  {listed}",
             hint="Remove these, or copy the rest into a directory of its own.",
         )
-    if not tree.children:
+    if not tree.children and not may_be_empty:
         raise TreeError(
             f"the directory is empty: {directory}",
             hint=f"Put a program into it: gcc -o {directory}/hello hello.c",
@@ -71,7 +89,7 @@ def read_tree(directory: str | os.PathLike[str]) -> Directory:
     return tree
 
 
-def _scan(top: bytes, problems: list[str]) -> Directory:
+def _scan(top: bytes, problems: list[str], skip: Callable[[bytes], bool] | None) -> Directory:
     """Read a directory tree; whatever an image cannot hold goes to `problems`."""
     root = Directory()
     pending = [(top, b"/", root)]
@@ -85,6 +103,8 @@ def _scan(top: bytes, problems: list[str]) -> Directory:
             continue
         for entry in entries:
             path = guest + entry.name
+            if skip is not None and skip(path):
+                continue
             try:
                 check_name(entry.name, path)
                 node = _node(entry, path)

@@ -131,6 +131,10 @@ class GuestPath:
         """Return the whole contents of a file."""
         return self._reader.read(self.entry())
 
+    def read_pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
+        """Yield the contents of a file in pieces of at most `size` bytes."""
+        yield from self._reader.read_pieces(self.entry(), size)
+
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the whole contents of a file as text."""
         return self.read_bytes().decode(encoding, errors)

@@ -186,6 +186,60 @@ class Recipe:
         return cls.from_collection(read_manifest(path, variables, base), command, fs)
 
     @classmethod
+    def from_capstanfile(
+        cls,
+        path: str | os.PathLike[str],
+        command: str | None = None,
+        fs: str = Filesystem.ROFS,
+        *,
+        base: str | os.PathLike[str] | None = None,
+    ) -> Recipe:
+        """Build what a Capstanfile describes.
+
+        Its build command is run first, without a shell, in the Capstanfile's folder.
+
+        Parameters
+        ----------
+        path
+            The Capstanfile, or the directory that it is in. Its language is told in
+            ``osvlab/image/sources/README.md``.
+        command
+            What the guest runs instead of the Capstanfile's ``cmdline``.
+        fs
+            ``rofs`` or ``ramfs``.
+        base
+            A kernel, or an image whose files go in first, instead of the one that the Capstanfile
+            names: a file, or the name of one in Capstan's repository (``~/.capstan``).
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such Capstanfile.
+        RecipeError
+            It says something that cannot be; the line is shown. Or its base is not on this host, its
+            build command fails, or files that it lists are not there: all of them are told.
+
+        Examples
+        --------
+        >>> _ = Path("Capstanfile").write_text('''
+        ... base: cloudius/osv-base
+        ... cmdline: /hello
+        ... build: cp /bin/true hello
+        ... files:
+        ...   /hello: "&"
+        ... ''')
+        >>> recipe = Recipe.from_capstanfile("Capstanfile")
+        >>> recipe.command
+        '/hello'
+        >>> recipe.why("/hello")
+        '/hello is .../hello, as line 6 of Capstanfile says'
+        """
+        from osvlab.image.sources.capstanfile import read_capstanfile
+
+        files = read_capstanfile(path, base=base, needs_command=command is None)
+        return cls.from_collection(files, command, fs)
+
+    @classmethod
     def from_collection(
         cls, files: Collection, command: str | None = None, fs: str = Filesystem.ROFS
     ) -> Recipe:

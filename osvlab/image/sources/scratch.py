@@ -1,0 +1,108 @@
+"""Where the contents of files stay that have no file of their own on the host, such as those in archives.
+
+Small ones stay in memory. Large ones go to a private folder in the cache that is removed with the last
+recipe that uses it. A folder belongs to the Python that holds the lock beside it; the kernel drops the lock
+when that process dies, however it dies, and the next Python that needs such a folder sweeps what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.tree import Content, HostFile
+from osvlab.paths import cache_dir, one_at_a_time
+
+__all__ = ["Scratch"]
+
+_SMALL = 64 << 10
+_IN_MEMORY = 32 << 20
+
+
+class Scratch:
+    """Keeps contents for as long as somebody keeps it.
+
+    Examples
+    --------
+    >>> scratch = Scratch()
+    >>> scratch.keep([b"hello, ", b"world"], 12, mode=0o755)
+    Content(data=b'hello, world', mode=493, mtime=0)
+    >>> scratch.keep([bytes(1000)] * 100, 100_000).size
+    100000
+    """
+
+    def __init__(self) -> None:
+        self._in_memory = 0
+        self._count = 0
+        self._folder: Path | None = None
+
+    def keep(
+        self, pieces: Iterable[bytes], size: int, mode: int = 0o644, mtime: int = 0
+    ) -> Content | HostFile:
+        """Return a node of `size` bytes that come in pieces.
+
+        Raises
+        ------
+        OsvlabError
+            There is no room for them.
+        """
+        if size <= _SMALL and self._in_memory + size <= _IN_MEMORY:
+            self._in_memory += size
+            return Content(b"".join(pieces), mode, mtime)
+        folder = self._folder or self._new_folder()
+        self._count += 1
+        path = folder / str(self._count)  # names from archives never become names on the host
+        try:
+            with open(path, "xb") as file:
+                for piece in pieces:
+                    file.write(piece)
+        except OSError as error:
+            if isinstance(error, OsvlabError):
+                raise
+            raise OsvlabError(
+                f"cannot unpack into {folder}: {error.strerror}",
+                hint="Make room there, or set XDG_CACHE_HOME to a folder that has it.",
+            ) from error
+        return HostFile(os.fsencode(path), size, mode, mtime)
+
+    def _new_folder(self) -> Path:
+        root = cache_dir("unpacked")
+        folder = root / secrets.token_hex(8)
+        lock_path = folder.with_suffix(".lock")
+        with one_at_a_time(root):  # nobody sweeps between two of these lines
+            _sweep(root)
+            lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder.mkdir(mode=0o700)
+        weakref.finalize(self, _remove, folder, lock_path, lock, os.getpid())
+        self._folder = folder
+        return folder
+
+
+def _remove(folder: Path, lock_path: Path, lock: int, owner: int) -> None:
+    os.close(lock)
+    if os.getpid() == owner:  # a forked child leaves its parent's alone
+        shutil.rmtree(folder, ignore_errors=True)
+        lock_path.unlink(missing_ok=True)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders of Pythons that died."""
+    for lock_path in root.glob("*.lock"):
+        if lock_path.name == ".lock":
+            continue
+        with contextlib.suppress(OSError):  # its owner holds it, or removes it at this moment
+            lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
+                lock_path.unlink(missing_ok=True)
+            finally:
+                os.close(lock)
