@@ -240,6 +240,71 @@ class Recipe:
         return cls.from_collection(files, command, fs)
 
     @classmethod
+    def from_package(
+        cls,
+        place: str | os.PathLike[str],
+        command: str | None = None,
+        fs: str = Filesystem.ROFS,
+        *,
+        packages: Iterable[str | os.PathLike[str]] = (),
+        require: Iterable[str] = (),
+        boot: Iterable[str] = (),
+        leave_out: str | os.PathLike[str] | None = None,
+    ) -> Recipe:
+        r"""Put a Capstan package together with all that it requires.
+
+        Parameters
+        ----------
+        place
+            The package: a directory with ``meta/package.yaml``, or an archive (``.mpm``). What these
+            may say is told in ``osvlab/image/sources/README.md``.
+        command
+            What the guest runs. Without it the scripts that `boot` names, or else those that the
+            package's ``meta/run.yaml`` does; each config_set there is a script ``/run/NAME``.
+        fs
+            ``rofs`` or ``ramfs``.
+        packages
+            Folders in which required packages are looked for, before Capstan's own
+            (``~/.capstan/packages``).
+        require
+            Names of further packages to put in.
+        boot
+            Names of config_sets to run one after the other.
+        leave_out
+            A file in the directory that does not go in, such as the image that was made of it before.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such package.
+        RecipeError
+            What a package says of itself cannot be right, and its line is shown. An archive is damaged, or
+            has entries that would leave it, or devices; all are listed. Packages are missing or require
+            each other. Nothing says what to run.
+
+        Examples
+        --------
+        >>> Path("meta").mkdir()
+        >>> _ = Path("meta/package.yaml").write_text("name: hello")
+        >>> _ = Path("meta/run.yaml").write_text('''
+        ... runtime: native
+        ... config_set:
+        ...   loud: {bootcmd: /bin/sh -x, env: {HOME: /}}
+        ... ''')
+        >>> recipe = Recipe.from_package(".")
+        >>> recipe.command
+        'runscript /run/loud;'
+        >>> recipe.tree.find(b"/run/loud").data
+        b'--env=HOME?=/ /bin/sh -x\n'
+        >>> recipe.why("/run/loud")
+        '/run/loud is the config_set loud of the package hello (meta/run.yaml, line 4)'
+        """
+        from osvlab.image.sources.package import collect_package
+
+        files = collect_package(place, packages=packages, require=require, boot=boot, leave_out=leave_out)
+        return cls.from_collection(files, command, fs)
+
+    @classmethod
     def from_collection(
         cls, files: Collection, command: str | None = None, fs: str = Filesystem.ROFS
     ) -> Recipe:

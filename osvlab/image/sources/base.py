@@ -11,7 +11,7 @@ from osvlab.events import Note, publish
 from osvlab.filesystems.base import Entry, Kind, show
 from osvlab.filesystems.disk import ROOT_SLOT
 from osvlab.filesystems.path import GuestPath
-from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
+from osvlab.filesystems.tree import Directory, Node, Symlink
 from osvlab.image.collection import Collection, RecipeError
 from osvlab.image.image import Image
 from osvlab.image.sources.scratch import Scratch
@@ -49,10 +49,13 @@ class Base:
         if self.image is None:
             return
         scratch = Scratch()
-        for path, entry in self.image.files.walk():
-            node = _node(path, entry, scratch)
-            if node is not None:
-                files.add(entry.path, node, f"comes from the base image {self.image.path}")
+        try:
+            for path, entry in self.image.files.walk():
+                reason = f"comes from the base image {self.image.path}"
+                files.add(entry.path, _node(path, entry, scratch), reason)
+        except BaseException:
+            scratch.close()  # whoever keeps the error, would keep it
+            raise
         files.kept = (*files.kept, scratch)
 
 
@@ -117,9 +120,7 @@ def _unreadable(name: str, path: Path, why: str) -> RecipeError:
     )
 
 
-def _node(
-    path: GuestPath, entry: Entry, scratch: Scratch
-) -> Content | HostFile | Directory | Symlink | None:
+def _node(path: GuestPath, entry: Entry, scratch: Scratch) -> Node:
     mode = entry.permissions
     mtime = entry.modified or 0
     match entry.kind:

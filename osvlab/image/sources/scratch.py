@@ -42,6 +42,12 @@ class Scratch:
         self._in_memory = 0
         self._count = 0
         self._folder: Path | None = None
+        self._finalizer: weakref.finalize[[Path, Path, int, int], Scratch] | None = None
+
+    def close(self) -> None:
+        """Remove what was kept at once, not only when the last one has forgotten it."""
+        if self._finalizer is not None:
+            self._finalizer()
 
     def keep(
         self, pieces: Iterable[bytes], size: int, mode: int = 0o644, mtime: int = 0
@@ -81,7 +87,7 @@ class Scratch:
             lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder.mkdir(mode=0o700)
-        weakref.finalize(self, _remove, folder, lock_path, lock, os.getpid())
+        self._finalizer = weakref.finalize(self, _remove, folder, lock_path, lock, os.getpid())
         self._folder = folder
         return folder
 
