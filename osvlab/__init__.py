@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from osvlab.host import doctor
     from osvlab.image.build import build
     from osvlab.image.image import Image
+    from osvlab.image.recipe import Recipe
     from osvlab.kernels import Kernel
     from osvlab.vm.machine import Machine
     from osvlab.vm.network import Network
@@ -42,6 +43,7 @@ __all__ = [
     "Machine",
     "Network",
     "OsvlabError",
+    "Recipe",
     "TimedOut",
     "build",
     "doctor",
@@ -60,6 +62,7 @@ _HOME = {
     "Machine": "osvlab.vm.machine",
     "Network": "osvlab.vm.network",
     "OsvlabError": "osvlab.errors",
+    "Recipe": "osvlab.image.recipe",
     "TimedOut": "osvlab.vm.outcome",
     "build": "osvlab.image.build",
     "doctor": "osvlab.host",

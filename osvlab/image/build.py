@@ -6,11 +6,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
-from osvlab.events import step
+from osvlab.events import Note, publish, step
 from osvlab.filesystems import disk
 from osvlab.filesystems.bootfs import bootfs_size, write_bootfs
 from osvlab.filesystems.disk import Partition
@@ -20,9 +21,10 @@ from osvlab.filesystems.tree import Directory, HostFile
 from osvlab.image import preflight
 from osvlab.image.image import Image
 from osvlab.image.modules import ModuleError, chosen_modules
-from osvlab.image.recipe import Filesystem, Recipe
+from osvlab.image.recipe import Filesystem, Recipe, RecipeError
+from osvlab.image.sources.recognise import SourceKind, recognise
 from osvlab.kernels import Capability, DiskStart, Kernel
-from osvlab.paths import cache_dir, format_size, no_space, replacing
+from osvlab.paths import cache_dir, format_size, no_space, parse_size, replacing
 
 __all__ = ["DiskFullError", "build", "build_recipe"]
 
@@ -32,36 +34,42 @@ class DiskFullError(OsvlabError, OSError):
 
 
 def build(
-    directory: str | os.PathLike[str],
+    source: Recipe | str | os.PathLike[str],
     command: str | None = None,
-    fs: str = Filesystem.ROFS,
+    fs: str | None = None,
     kernel: Kernel | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     modules: Iterable[str] = (),
+    size: int | str | None = None,
     check: bool = True,
 ) -> Image:
-    """Make a bootable image of a directory.
+    """Make a bootable image of a directory, or of whatever else there is a recipe for.
 
-    The same directory always gives the same bytes. The output is sparse, and it
+    The same source always gives the same bytes. The output is sparse, and it
     appears only when it is whole.
 
     Parameters
     ----------
-    directory
-        Becomes the root of the guest.
+    source
+        A directory, which becomes the root of the guest; a Capstanfile, a manifest or a package
+        (see `Recipe.from_source`); or a `Recipe`.
     command
-        What the guest runs, in OSv's grammar; without it, the only ELF program
-        at the top of the directory.
+        What the guest runs, in OSv's grammar; without it what the source says, and if it says
+        nothing, the only ELF program at the top of a directory.
     fs
-        ``rofs``, read-only on the disk, or ``ramfs``, unpacked into memory.
+        ``rofs``, read-only on the disk, or ``ramfs``, unpacked into memory; what a recipe says, or
+        else ``rofs``, when not given.
     kernel
-        A kernel or its file; the lab kernel when not given.
+        A kernel or its file; the one that a Capstanfile names, or else the lab kernel, when not given.
     output
         The image to write; a file in the cache when not given, the same one for
         the same directory, command, filesystem, kernel and modules.
     modules
         Parts of the guest to include, such as ``httpserver``; what they need comes along.
+    size
+        Bytes that the root filesystem shall have, or a text like ``"1G"``; as many as its content needs
+        when not given. A filesystem that nobody can write to needs no more.
     check
         Whether programs are compared with the kernel first.
 
@@ -73,9 +81,9 @@ def build(
     Raises
     ------
     PathNotFoundError
-        The directory or the kernel is not there.
+        The source or the kernel is not there.
     RecipeError
-        The directory is empty, holds what an image cannot, or has no program.
+        The source is empty, holds what an image cannot, or has no program.
     ModuleError
         There is no such module, or not for this kernel.
     PreflightError
@@ -86,10 +94,11 @@ def build(
         There is no room. Nothing is left behind.
     """
     chosen = chosen_modules(modules)
-    with step("read the directory"):
-        recipe = Recipe.from_directory(directory, command, fs)
+    recipe = _recipe(source, command, fs, output)
+    if size is not None:
+        _note_size(parse_size(size), recipe)
     if not isinstance(kernel, Kernel):
-        kernel = Kernel.lab() if kernel is None else Kernel.open(kernel)
+        kernel = (recipe.kernel or Kernel.lab()) if kernel is None else Kernel.open(kernel)
     if chosen:
         if not kernel.can(Capability.RUNS_MODULES):
             raise ModuleError(
@@ -98,12 +107,7 @@ def build(
             )
         recipe = recipe.with_modules(chosen)
     if output is None:
-        output = _place_in_cache(Path(directory), recipe, kernel)
-    elif _real(output).is_relative_to(_real(directory)):
-        raise OsvlabError(
-            f"the image would lie inside the directory it is made of: {os.fspath(output)}",
-            hint="Write it somewhere else: the next build would put it into the image.",
-        )
+        output = _place_in_cache(source, recipe, kernel)
     return build_recipe(recipe, kernel, output, check=check)
 
 
@@ -119,21 +123,56 @@ def build_recipe(
     return Image(output, kernel)
 
 
+def _recipe(
+    source: Recipe | str | os.PathLike[str],
+    command: str | None,
+    fs: str | None,
+    output: str | os.PathLike[str] | None,
+) -> Recipe:
+    """Return the recipe of a source, with another command if one is given."""
+    if isinstance(source, Recipe):
+        if fs is not None and fs != source.filesystem:
+            raise RecipeError(
+                f"the recipe is for {source.filesystem}, not {fs}", hint="Make the recipe with fs=..."
+            )
+        return source if command is None else source.with_command(command)
+    packed = recognise(source) is SourceKind.PACKAGE
+    # An image may lie in the directory of the package it is made of, which is what Capstan's users are in.
+    leave_out = {"leave_out": output} if packed and output is not None else {}
+    recipe = Recipe.from_source(source, command, fs or Filesystem.ROFS, **leave_out)
+    if output is not None and not packed and any(map(_real(output).is_relative_to, recipe.folders)):
+        raise OsvlabError(
+            f"the image would lie inside the directory it is made of: {os.fspath(output)}",
+            hint="Write it somewhere else: the next build would put it into the image.",
+        )
+    return recipe
+
+
+def _note_size(size: int, recipe: Recipe) -> None:
+    if recipe.filesystem in (Filesystem.ROFS, Filesystem.RAMFS):
+        publish(Note(f"{format_size(size)} were asked for: {recipe.filesystem} has the size of its content"))
+
+
 def _real(path: str | os.PathLike[str]) -> Path:
     """Follow links, as far as they lead: one that leads to itself is told by who opens it."""
     return Path(os.path.realpath(path))
 
 
-def _place_in_cache(directory: Path, recipe: Recipe, kernel: Kernel) -> Path:
-    place = _real(directory)
-    told = "\0".join(
-        [
-            *(os.fspath(place), recipe.command, recipe.filesystem, os.fspath(kernel.path)),
-            *(module.name for module in recipe.modules),
-        ]
-    )
-    name = place.name or "root"
-    return cache_dir("images") / f"{name}-{hashlib.sha256(os.fsencode(told)).hexdigest()[:12]}.img"
+def _place_in_cache(source: Recipe | str | os.PathLike[str], recipe: Recipe, kernel: Kernel) -> Path:
+    """Return a path that is always the same for the same image."""
+    place = None if isinstance(source, Recipe) else _real(source)
+    told = hashlib.sha256()
+    for text in (
+        *(os.fspath(place or ""), recipe.command, recipe.filesystem, os.fspath(kernel.path)),
+        *(module.name for module in recipe.modules),
+    ):
+        told.update(os.fsencode(text) + b"\0")
+    if place is None:
+        for path, node in recipe.tree.walk():
+            what = replace(node, children={}) if isinstance(node, Directory) else node
+            told.update(path + b"\0" + repr(what).encode())
+    name = "recipe" if place is None else place.name or "root"
+    return cache_dir("images") / f"{name}-{told.hexdigest()[:12]}.img"
 
 
 def _write(recipe: Recipe, kernel: Kernel, output: Path, progress: Callable[[int, int], object]) -> int:

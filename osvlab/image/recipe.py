@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
+from osvlab.events import step
 from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.tree import (
     Content,
@@ -305,6 +307,55 @@ class Recipe:
         return cls.from_collection(files, command, fs)
 
     @classmethod
+    def from_source(
+        cls,
+        path: str | os.PathLike[str],
+        command: str | None = None,
+        fs: str = Filesystem.ROFS,
+        **options: Any,
+    ) -> Recipe:
+        """Make a recipe of whatever a path stands for.
+
+        Parameters
+        ----------
+        path
+            A directory, which becomes the root of the guest; a Capstanfile, or a directory with one; a
+            manifest; a package, as a directory or an archive.
+        command
+            What the guest runs.
+        fs
+            ``rofs`` or ``ramfs``.
+        options
+            Further parameters of `from_capstanfile`, `from_manifest` or `from_package`.
+
+        Raises
+        ------
+        RecipeError
+            It is nothing of these, or an option is not for it; and what these functions raise.
+
+        Examples
+        --------
+        >>> _ = Path("Capstanfile").write_text("cmdline: /hello")
+        >>> Recipe.from_source(".").command
+        '/hello'
+        """
+        from osvlab.image.sources.recognise import SourceKind, recognise
+
+        kind = recognise(path)
+        with step(f"read the {kind}"):
+            match kind:
+                case SourceKind.CAPSTANFILE:
+                    return cls.from_capstanfile(path, command, fs, **_only(options, kind, "base"))
+                case SourceKind.MANIFEST:
+                    told = _only(options, kind, "variables", "base")
+                    return cls.from_manifest(path, command, fs, **told)
+                case SourceKind.PACKAGE:
+                    told = _only(options, kind, "packages", "require", "boot", "leave_out")
+                    return cls.from_package(path, command, fs, **told)
+                case SourceKind.DIRECTORY:
+                    return cls.from_directory(path, command, fs, **_only(options, kind))
+
+    @classmethod
     def from_collection(
         cls, files: Collection, command: str | None = None, fs: str = Filesystem.ROFS
     ) -> Recipe:
@@ -330,10 +381,7 @@ class Recipe:
             The command cannot be understood.
         """
         filesystem = _filesystem(fs)
-        if command is not None and not parse_command(command):
-            raise RecipeError(
-                "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
-            )
+        command = None if command is None else _checked(command)
         command = command or files.command or only_program(files.tree, files.origin)
         recipe = cls(
             files.tree,
@@ -355,6 +403,18 @@ class Recipe:
             It is not there; the hint names one that is and looks like it.
         """
         return why(self.tree, self.reasons, path)
+
+    def with_command(self, command: str) -> Recipe:
+        """Run something else.
+
+        Raises
+        ------
+        RecipeError
+            The command is empty.
+        CommandError
+            It cannot be understood.
+        """
+        return replace(self, command=_checked(command))
 
     def with_skeleton(self) -> Recipe:
         """Add what a root filesystem must have and the tree has not: mount points, and files in /etc.
@@ -406,6 +466,25 @@ class Recipe:
         files = Collection.of(self.tree, self.reasons)
         add_modules(files, modules)
         return replace(self, tree=files.tree, reasons=files.reasons, modules=self.modules + modules)
+
+
+def _only(options: dict[str, Any], kind: str, *known: str) -> dict[str, Any]:
+    """Return options, which have to be among the known ones of a kind of source."""
+    for name, value in options.items():
+        if value and name not in known:
+            raise RecipeError(
+                f"it is a {kind}, which has no use for {name}",
+                hint=f"It takes {', '.join(known)}." if known else "Leave it out.",
+            )
+    return {name: value for name, value in options.items() if name in known}
+
+
+def _checked(command: str) -> str:
+    if not parse_command(command):
+        raise RecipeError(
+            "the command is empty: there is nothing to run", hint="Leave it out, or name a program."
+        )
+    return command
 
 
 def _filesystem(name: str) -> Filesystem:

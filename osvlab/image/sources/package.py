@@ -159,7 +159,10 @@ def collect_package(
     RecipeError
         A package is damaged or missing, or requires itself.
     """
-    package = Package.read(Path(place))
+    place = Path(place)
+    if place.name in (PACKAGE_YAML, RUN_YAML) and place.parent.name == "meta":
+        place = place.parent.parent
+    package = Package.read(place)
     require = [check_package_name(name) for name in require]
     needed = _Needed([Path(folder) for folder in packages])
     needed.add(package, (*package.require, *require))

@@ -1,0 +1,99 @@
+"""What a path stands for: a directory, a Capstanfile, a manifest or a package."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from osvlab.elf.program import MAGIC
+from osvlab.image.collection import RecipeError
+from osvlab.image.sources.capstanfile import CAPSTANFILE
+from osvlab.image.sources.package import PACKAGE_YAML, RUN_YAML
+from osvlab.paths import open_bytes
+
+__all__ = ["SourceKind", "is_source_file", "recognise"]
+
+_PACKAGES = (".mpm", ".mpm.x86_64")
+_MANIFESTS = (".manifest", ".manifest.skel")
+_HEAD = 512
+
+
+class SourceKind(StrEnum):
+    """What a recipe is made of."""
+
+    DIRECTORY = "directory"
+    CAPSTANFILE = "Capstanfile"
+    MANIFEST = "manifest"
+    PACKAGE = "package"
+
+
+def recognise(path: str | os.PathLike[str]) -> SourceKind:
+    """Say what a path stands for; a path that is not there is taken for what its name says.
+
+    A directory with a Capstanfile or a ``meta/package.yaml`` stands for these, as Capstan takes it.
+
+    Raises
+    ------
+    RecipeError
+        It is a file from which no image can be made.
+
+    Examples
+    --------
+    >>> recognise("/usr"), recognise("apps/usr.manifest").value
+    (<SourceKind.DIRECTORY: 'directory'>, 'manifest')
+    """
+    place = Path(path)
+    if os.path.isdir(path):
+        if (place / CAPSTANFILE).is_file():
+            return SourceKind.CAPSTANFILE
+        described = any((place / "meta" / name).is_file() for name in (PACKAGE_YAML, RUN_YAML))
+        return SourceKind.PACKAGE if described else SourceKind.DIRECTORY
+    by_name = _by_name(place)
+    if by_name is not None or not os.path.exists(path):
+        return by_name or SourceKind.DIRECTORY
+    return _by_content(place)
+
+
+def is_source_file(path: Path) -> bool:
+    """Whether a file is one from which images are made, rather than an image itself."""
+    try:
+        return path.is_file() and recognise(path) is not SourceKind.DIRECTORY
+    except RecipeError:
+        return False
+
+
+def _by_name(path: Path) -> SourceKind | None:
+    if path.name == CAPSTANFILE:
+        return SourceKind.CAPSTANFILE
+    if path.name.endswith(_PACKAGES) or (
+        path.parent.name == "meta" and path.name in (PACKAGE_YAML, RUN_YAML)
+    ):
+        return SourceKind.PACKAGE
+    return SourceKind.MANIFEST if path.name.endswith(_MANIFESTS) else None
+
+
+def _by_content(path: Path) -> SourceKind:
+    try:
+        with open(open_bytes(path), "rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read {path}: {error.strerror}", hint="Check path and permissions."
+        ) from error
+    if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
+        return SourceKind.PACKAGE
+    first = next((line for line in head.splitlines() if line.strip() and not line.startswith(b"#")), b"")
+    if first.strip() == b"[manifest]":
+        return SourceKind.MANIFEST
+    if head.startswith(MAGIC):
+        raise RecipeError(
+            f"{path} is a program, not a directory with one",
+            hint="Put it into a directory of its own.",
+        )
+    if head[510:512] == b"\x55\xaa":
+        raise RecipeError(f"{path} is a disk image already", hint="Look into it: osvlab inspect; or run it.")
+    raise RecipeError(
+        f"no image can be made of {path}: it is a file of an unknown kind",
+        hint="Give a directory, a Capstanfile, a manifest (usr.manifest) or a package (.mpm).",
+    )
