@@ -130,17 +130,19 @@ def _recipe(
     output: str | os.PathLike[str] | None,
 ) -> Recipe:
     """Return the recipe of a source, with another command if one is given."""
-    if isinstance(source, Recipe):
-        if fs is not None and fs != source.filesystem:
-            raise RecipeError(
-                f"the recipe is for {source.filesystem}, not {fs}", hint="Make the recipe with fs=..."
-            )
-        return source if command is None else source.with_command(command)
-    packed = recognise(source) is SourceKind.PACKAGE
-    # An image may lie in the directory of the package it is made of, which is what Capstan's users are in.
-    leave_out = {"leave_out": output} if packed and output is not None else {}
-    recipe = Recipe.from_source(source, command, fs or Filesystem.ROFS, **leave_out)
-    if output is not None and not packed and any(map(_real(output).is_relative_to, recipe.folders)):
+    if not isinstance(source, Recipe):
+        # An image may lie in the directory of its package, which is where Capstan's users are.
+        packed = output is not None and recognise(source) is SourceKind.PACKAGE
+        recipe = Recipe.from_source(
+            source, command, fs or Filesystem.ROFS, **({"leave_out": output} if packed else {})
+        )
+    elif fs is not None and fs != source.filesystem:
+        raise RecipeError(
+            f"the recipe is for {source.filesystem}, not {fs}", hint="Make the recipe with fs=..."
+        )
+    else:
+        recipe = source if command is None else source.with_command(command)
+    if output is not None and any(map(_real(output).is_relative_to, recipe.folders)):
         raise OsvlabError(
             f"the image would lie inside the directory it is made of: {os.fspath(output)}",
             hint="Write it somewhere else: the next build would put it into the image.",

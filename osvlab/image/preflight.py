@@ -18,9 +18,10 @@ from osvlab.elf.program import MAGIC, NotAProgramError, Program, ProgramKind
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Content, Directory, HostFile
-from osvlab.image.command import parse_command, quote
+from osvlab.image.command import quote
 from osvlab.image.modules import HOST_LIBRARIES
 from osvlab.image.recipe import Recipe
+from osvlab.image.started import started_programs
 
 __all__ = ["PreflightError", "Problem", "Supplier", "check", "preflight"]
 
@@ -109,13 +110,10 @@ def preflight(recipe: Recipe, kernel: Supplier) -> list[Problem]:
     """
     problems: list[Problem] = []
     seen: set[bytes] = set()
-    commands = [line for module in recipe.modules for line in module.init.values()]
-    for words in (words for line in [*commands, recipe.command] for words in parse_command(line)):
-        if "$" in words[0] or words[0] == "runscript":
-            continue  # known only when the guest runs
-        found = _locate(recipe.tree, words[0], kernel.program_folders)
+    for name in started_programs(recipe):
+        found = _locate(recipe.tree, name, kernel.program_folders)
         if found is None:
-            problems.append(_no_program(recipe.tree, words[0], kernel.program_folders))
+            problems.append(_no_program(recipe.tree, name, kernel.program_folders))
         elif found not in seen:
             seen.add(found)
             problems += _Loader(recipe.tree, kernel).problems(found)

@@ -177,7 +177,8 @@ def test_static_programs_need_nothing(app: Path, kernel: Kernel, compile: Compil
 
 
 def test_what_only_the_guest_knows_is_passed_over(app: Path, kernel: Kernel) -> None:
-    assert problems(app, kernel, "$PROGRAM; runscript /etc/motd") == []
+    (app / "etc/script").write_text("--env=PROGRAM=/hello $PROGRAM\n")
+    assert problems(app, kernel, "$PROGRAM; runscript /etc/script; runscript $SCRIPT") == []
 
 
 def test_a_kernel_that_does_not_tell_its_symbols(app: Path, kernel: Kernel, compile: Compile) -> None:

@@ -96,7 +96,8 @@ class Package:
             left_out = b"/" + os.fsencode(leave_out.relative_to(self.place.resolve()))
         tree = read_tree(self.place, skip=lambda path: path == left_out or ignore(path), may_be_empty=True)
         files.merge(tree, lambda path: f"{reason} ({self.place}{os.fsdecode(path).rstrip('/')})")
-        files.folders = (*files.folders, self.place.resolve())
+        if left_out is None:  # else an image may lie in it
+            files.folders = (*files.folders, self.place.resolve())
 
 
 def _description(place: Path, archive: Archive | None, name: str) -> tuple[str | None, str]:
