@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from osvlab import __version__
-from osvlab.cli import build, cp, curl, demo, doctor, exec, inspect, run, top
+from osvlab.cli import build, compose, cp, curl, demo, doctor, exec, inspect, run, top
 from osvlab.cli.exits import EXIT_STATUSES, FAILURE, INTERRUPTED, PIPE_CLOSED
 from osvlab.cli.parser import Parser
 from osvlab.cli.process import discard_output, open_streams, terminated_in_order
@@ -97,7 +97,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"osvlab {__version__}")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
-    for command in (run, build, inspect, top, cp, exec, curl, doctor, demo):
+    for command in (run, build, compose, inspect, top, cp, exec, curl, doctor, demo):
         command.add(commands)
     for added in commands.choices.values():
         added.set_defaults(parser=added)

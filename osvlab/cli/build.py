@@ -1,15 +1,22 @@
-"""`osvlab build`: make a bootable image of a directory."""
+"""`osvlab build`: make a bootable image of a directory, a Capstanfile, a manifest or a package."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.command import guest_command
 from osvlab.cli.progress import Progress
+from osvlab.cli.recipe import (
+    add_image_options,
+    add_source_options,
+    name_of,
+    show_image,
+    show_reasons,
+    source_options,
+)
+from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
@@ -21,16 +28,20 @@ def add(commands: Commands) -> None:
     """Declare `build`."""
     parser = commands.add_parser(
         "build",
-        help="make a bootable image of a directory",
-        usage="osvlab build [options] DIR [-- COMMAND...]",
-        description="Make a bootable image. Without a command it runs the only program in it.",
+        help="make a bootable image of a directory, a Capstanfile, a manifest or a package",
+        usage="osvlab build [options] [SOURCE] [-- COMMAND...]",
+        description="Make a bootable image of a directory, which becomes the guest's root; of a "
+        "Capstanfile; of one of OSv's manifests; or of a Capstan package. Without a source it "
+        "takes the Capstanfile or package of the current directory. Without a command it runs what the "
+        "source says, or the only program in it.",
     )
     parser.set_defaults(do=do, takes_command=True)
-    parser.add_argument("directory", metavar="DIR", help="what the guest will see as /")
     parser.add_argument(
-        "-o", "--output", metavar="IMAGE", help="the image (default: DIR's name with .img, here)"
+        "source", nargs="?", metavar="SOURCE", help="a directory, Capstanfile, usr.manifest or .mpm"
     )
-    parser.add_argument("--fs", default="rofs", help="filesystem (default rofs)")
+    parser.add_argument(
+        "-o", "--output", metavar="IMAGE", help="the image (default: SOURCE's name with .img, here)"
+    )
     parser.add_argument("--kernel", metavar="FILE", help="an OSv or lab kernel; the lab kernel if absent")
     parser.add_argument(
         "--module",
@@ -39,26 +50,47 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="include a part of the guest, such as httpserver (repeatable)",
     )
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
-    parser.add_argument(
-        "--json", action="store_true", help="the image as JSON on stdout; steps as JSON on stderr"
-    )
+    add_image_options(parser)
+    add_source_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:
     """Build it and print what it is."""
-    from osvlab.cli.inspect import describe
     from osvlab.image.build import build
+    from osvlab.image.recipe import Recipe
+    from osvlab.image.sources.recognise import SourceKind, recognise
 
-    name = Path(os.path.realpath(options.directory)).name
-    with Progress(as_json=options.json, quiet=options.quiet).shown():
+    source = _source(options.source)
+    output = options.output or f"{name_of(source)}.img"
+    told = source_options(options)
+    if recognise(source) is SourceKind.PACKAGE:
+        told["leave_out"] = output  # where people are who build the package of the current directory
+    progress = Progress(as_json=options.json, quiet=options.quiet)
+    with progress.shown():
+        recipe = Recipe.from_source(source, guest_command(options.words), options.fs, **told)
+        if options.verbose:
+            show_reasons(recipe, progress)
         image = build(
-            options.directory,
-            command=guest_command(options.words),
-            fs=options.fs,
-            kernel=options.kernel,
-            modules=options.module,
-            output=options.output or f"{name or 'image'}.img",
+            recipe, kernel=options.kernel, modules=options.module, size=options.size, output=output
         )
-    print(json.dumps(describe(image)) if options.json else image)
+    show_image(image, options)
     return 0
+
+
+def _source(given: str | None) -> str:
+    """Return what is to be built: what was named, or what Capstan would build here."""
+    from osvlab.image.sources.recognise import SourceKind, recognise
+
+    here = recognise(".")
+    if given is None and here is SourceKind.DIRECTORY:
+        raise OsvlabError(
+            "there is neither a Capstanfile nor a meta/package.yaml here, and no directory was named",
+            hint="Name what to build, or '.' for this directory as it is.",
+        )
+    if given is not None and here is not SourceKind.DIRECTORY and not os.path.lexists(given):
+        # Capstan's build takes the name of the image.
+        raise OsvlabError(
+            f"no such directory or file: {given}",
+            hint=f"To build the {here} here: osvlab build -o {given}.img",
+        )
+    return given or "."

@@ -25,16 +25,18 @@ def add(commands: Commands) -> None:
     """Declare `run`."""
     parser = commands.add_parser(
         "run",
-        help="boot a directory or an image",
-        usage="osvlab run [options] DIR|IMAGE [-- COMMAND...]",
-        description="Boot a directory or an image. The guest's console is stdout, its exit status the exit "
-        "status. One word after -- is a whole command line of the guest ('/a; /b &'), several are a program "
-        "and its arguments.",
+        help="boot an image, a directory, or whatever else osvlab build takes",
+        usage="osvlab run [options] SOURCE|IMAGE [-- COMMAND...]",
+        description="Boot an image, a directory, or whatever else osvlab build takes. The guest's "
+        "console is stdout, its exit status the exit status. One word after -- is a whole command line of "
+        "the guest ('/a; /b &'), several are a program and its arguments.",
     )
     parser.usage_status = LAB_ERROR
     parser.set_defaults(do=do, failure=LAB_ERROR, takes_command=True)
     parser.add_argument(
-        "image", metavar="DIR|IMAGE", help="a directory with a program in it, or a disk image"
+        "image",
+        metavar="SOURCE|IMAGE",
+        help="a directory with a program, a Capstanfile, manifest or package; or a disk image",
     )
     parser.add_argument("--kernel", metavar="FILE", help="an OSv or lab kernel; the lab kernel if absent")
     parser.add_argument("--memory", default="64M", metavar="SIZE", help="the guest's memory (default 64M)")
@@ -66,7 +68,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="include a part of the guest, such as httpserver (repeatable; only with DIR)",
+        help="include a part of the guest, such as httpserver (repeatable; only with SOURCE)",
     )
     parser.add_argument("--cloud-init", metavar="FILE", help="configure the guest as this YAML file says")
     parser.add_argument(

@@ -21,8 +21,9 @@ from osvlab.vm.network import Network
 if TYPE_CHECKING:
     from osvlab.guest.cloud_config import CloudConfig
     from osvlab.image.image import Image
+    from osvlab.image.recipe import Recipe
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "is_built", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Plan:
 
 
 def plan(
-    source: Image | str | os.PathLike[str],
+    source: Image | Recipe | str | os.PathLike[str],
     command: str | None,
     *,
     kernel: Kernel | str | os.PathLike[str] | None,
@@ -50,13 +51,13 @@ def plan(
     cloud_init: CloudConfig | None = None,
     persist: bool = False,
 ) -> Plan:
-    """Decide what shall run; a directory is made an image of first. See `osvlab.vm.run.run`."""
+    """Decide what shall run; an image is made first of what is none. See `osvlab.vm.run.run`."""
     if kernel is not None and not isinstance(kernel, Kernel):
         kernel = Kernel.open(kernel)
     size = parse_size(memory)
     folder = Folder(room=size + _room_for(source))
     try:
-        if cloud_init is not None and isinstance(source, str | os.PathLike) and os.path.isdir(source):
+        if cloud_init is not None and is_built(source):
             modules = [*modules, CLOUD_INIT]
         image = _image(source, command, kernel, modules, folder)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
@@ -88,7 +89,17 @@ def plan(
     return Plan(chosen, kernel, image, folder)
 
 
-def _room_for(source: Image | str | os.PathLike[str]) -> int:
+def is_built(source: Image | Recipe | str | os.PathLike[str]) -> bool:
+    """Whether an image has to be made of it."""
+    from osvlab.image.recipe import Recipe
+    from osvlab.image.sources.recognise import is_source_file
+
+    if isinstance(source, Recipe):
+        return True
+    return isinstance(source, str | os.PathLike) and (os.path.isdir(source) or is_source_file(Path(source)))
+
+
+def _room_for(source: Image | Recipe | str | os.PathLike[str]) -> int:
     """Estimate the bytes of the image that a directory becomes."""
     if not isinstance(source, str | os.PathLike) or not os.path.isdir(source):
         return 0
@@ -104,7 +115,7 @@ def _room_for(source: Image | str | os.PathLike[str]) -> int:
 
 
 def _image(
-    source: Image | str | os.PathLike[str],
+    source: Image | Recipe | str | os.PathLike[str],
     command: str | None,
     kernel: Kernel | None,
     modules: Iterable[str],
@@ -114,15 +125,17 @@ def _image(
     from osvlab.image.command import split_command_line
     from osvlab.image.image import Image
 
+    # Options of the kernel in front of the command are for this run, not for the image.
+    program = None if command is None else split_command_line(command)[1] or None
     if isinstance(source, Image):
         _refuse_modules(source.path, modules)
         return source
+    if not isinstance(source, str | os.PathLike):
+        return build(source, program, kernel=kernel, modules=modules, output=folder.path / "image")
     path = Path(source)
     if not os.fspath(source):  # pathlib takes it for the current directory
         raise PathNotFoundError("no such image or directory: ''", hint="Name one; '.' is where you are.")
-    if path.is_dir():
-        # Options of the kernel in front of the command are for this run, not for the image.
-        program = None if command is None else split_command_line(command)[1] or None
+    if is_built(path):
         return build(path, program, kernel=kernel, modules=modules, output=folder.path / "image")
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")

@@ -15,12 +15,13 @@ from osvlab.vm.vm import VM
 if TYPE_CHECKING:
     from osvlab.guest.cloud_config import CloudConfig
     from osvlab.image.image import Image
+    from osvlab.image.recipe import Recipe
 
 __all__ = ["run"]
 
 
 def run(
-    image: Image | str | os.PathLike[str],
+    image: Image | Recipe | str | os.PathLike[str],
     command: str | None = None,
     *,
     kernel: Kernel | str | os.PathLike[str] | None = None,
@@ -42,8 +43,8 @@ def run(
     Parameters
     ----------
     image
-        An `Image`, the path of one, or a directory, of which an image is made that
-        goes away with the VM.
+        An `Image`, or the path of one; or what `osvlab.build` takes, such as a directory, of
+        which an image is made that goes away with the VM.
     command
         What to run instead of the image's own command; may begin with kernel options.
     kernel
@@ -91,14 +92,14 @@ def run(
     ...     print(vm.wait_for("Hello.*")[0], vm.wait())
     Hello from a library OS exited with status 0
     """
-    from osvlab.image.image import Image
-    from osvlab.vm.boot import plan
+    from osvlab.vm.boot import is_built, plan
 
     if timeout is not None and not timeout > 0:
         raise MachineError(f"not a timeout: {timeout!r}", hint="Give seconds above 0, or None.")
-    if persist and not isinstance(image, Image) and os.path.isdir(image):
+    if persist and is_built(image):
+        name = os.fspath(image) if isinstance(image, str | os.PathLike) else "a recipe"
         raise MachineError(
-            f"the image that is made of {os.fspath(image)} goes away with the VM, and all changes with it",
+            f"the image that is made of {name} goes away with the VM, and all changes with it",
             hint="Build it first: image = osvlab.build(...), then osvlab.run(image, persist=True).",
         )
     card = Network.of(ports, network, None if capture is None else Path(capture))

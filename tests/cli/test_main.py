@@ -11,7 +11,7 @@ from osvlab.cli import main
 from tests.cli.conftest import Lab
 
 
-@pytest.mark.parametrize("command", ["run", "build", "inspect", "doctor", "demo"])
+@pytest.mark.parametrize("command", ["run", "build", "compose", "inspect", "doctor", "demo"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
