@@ -448,9 +448,9 @@ class Recipe:
                 b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
             }
             for name in defaults.keys() - etc.children.keys():
-                reasons[b"/etc/" + name] = "is one that every guest needs, and the source has none"
+                reasons[b"/etc/" + name] = "is part of every image that brings none of its own"
             if b"etc" not in tree.children:
-                reasons[b"/etc"] = "is one that every guest needs, and the source has none"
+                reasons[b"/etc"] = "is part of every image that brings none of its own"
             tree.children[b"etc"] = replace(etc, children={**defaults, **etc.children})
         return replace(self, tree=tree, reasons=reasons)
 

@@ -23,7 +23,7 @@ def test_every_path_of_a_directory_says_where_it_is_from(app: Path) -> None:
     assert recipe.why("/hello") == f"/hello comes from the directory {app}"
     assert recipe.why("etc/motd") == f"/etc/motd comes from the directory {app}"
     assert recipe.why("/link") == f"/link (a link to /etc/motd) comes from the directory {app}"
-    assert recipe.why("/etc/hosts") == "/etc/hosts is one that every guest needs, and the source has none"
+    assert recipe.why("/etc/hosts") == "/etc/hosts is part of every image that brings none of its own"
     assert "mounts a filesystem of its own" in recipe.why("/proc")
 
 
