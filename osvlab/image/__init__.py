@@ -1,6 +1,6 @@
-"""Images: a directory becomes a disk that boots.
+"""Images: a directory, or another source, becomes a disk that boots.
 
-One trip, each step taking the last one's value: directory → `recipe` →
+One trip, each step taking the last one's value: source → `recipe` →
 `preflight` → `build` → `image`.
 """
 

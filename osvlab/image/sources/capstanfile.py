@@ -25,6 +25,7 @@ from osvlab.filesystems.tree import HostFile
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.command import CommandError, parse_command, split_command_line
 from osvlab.image.sources.base import Base, find_base
+from osvlab.image.sources.rpm import Rpm
 from osvlab.image.sources.text import read_text
 from osvlab.paths import kind_of_file
 from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping, parse, text_of, where
@@ -76,6 +77,7 @@ class _Told:
     build: list[str] = field(default_factory=list)
     files: list[tuple[str, str, int]] = field(default_factory=list)
     rootfs: tuple[str, int] | None = None
+    rpm: Rpm | None = None
 
     @classmethod
     def read(cls, file: Path, node: Node | None) -> _Told:
@@ -84,9 +86,9 @@ class _Told:
             for key, value in known_keys(node, "a Capstanfile", _KEYS).items()
             if not is_empty(value)
         }
-        if "rpm-base" in keys:
-            raise _refused_rpm(keys["rpm-base"])
         told = cls(file)
+        if "rpm-base" in keys:
+            told.rpm = _rpm(keys["rpm-base"])
         if "base" in keys:
             told.base = text_of(keys["base"], "base").strip()
         if "cmdline" in keys:
@@ -114,6 +116,8 @@ class _Told:
         if self.build:
             _run(self.build, self.folder)  # before anybody looks for what it makes
         base.put_into(files)
+        if self.rpm is not None:
+            self.rpm.put_into(files, self.folder)
         problems: list[str] = []
         self._add_rootfs(files, problems)
         for guest, host, line in self.files:
@@ -181,20 +185,16 @@ def _words(node: Node) -> list[str]:
         raise Complaint(node, f"build cannot be parted into words: {error}", "Close the quotes.") from error
 
 
-def _refused_rpm(node: Node) -> Complaint:
-    parts = {
-        name: text_of(value, name)
-        for name, value in known_keys(node, "rpm-base", ("name", "version", "release", "arch")).items()
-    }
-    lacking = [part for part in ("name", "version", "release", "arch") if part not in parts]
+def _rpm(node: Node) -> Rpm:
+    known = ("name", "version", "release", "arch")
+    parts = {name: text_of(value, name) for name, value in known_keys(node, "rpm-base", known).items()}
+    lacking = [part for part in known if part not in parts]
     if lacking:
-        return Complaint(node, f"rpm-base lacks {', '.join(lacking)}")
-    file = "{name}-{version}-{release}.{arch}.rpm".format(**parts)
-    return Complaint(
-        node,
-        f"rpm-base is not supported: {file} would come from a server without any check",
-        f"Get it, unpack it with: rpm2cpio {file} | cpio -idm -D ROOTFS; and name ROOTFS with rootfs.",
-    )
+        raise Complaint(node, f"rpm-base lacks {', '.join(lacking)}")
+    rpm = Rpm(**parts)
+    if "/" in rpm.file_name:
+        raise Complaint(node, f"not a name of an RPM package: {rpm.file_name}")
+    return rpm
 
 
 def _run(words: list[str], folder: Path) -> None:

@@ -62,9 +62,7 @@ class Scratch:
         if size <= _SMALL and self._in_memory + size <= _IN_MEMORY:
             self._in_memory += size
             return Content(b"".join(pieces), mode, mtime)
-        folder = self._folder or self._new_folder()
-        self._count += 1
-        path = folder / str(self._count)  # names from archives never become names on the host
+        path = self._new_path()
         try:
             with open(path, "xb") as file:
                 for piece in pieces:
@@ -73,10 +71,21 @@ class Scratch:
             if isinstance(error, OsvlabError):
                 raise
             raise OsvlabError(
-                f"cannot unpack into {folder}: {error.strerror}",
+                f"cannot unpack into {path.parent}: {error.strerror}",
                 hint="Make room there, or set XDG_CACHE_HOME to a folder that has it.",
             ) from error
         return HostFile(os.fsencode(path), size, mode, mtime)
+
+    def folder(self) -> Path:
+        """Return a new, empty folder that lives as long."""
+        path = self._new_path()
+        path.mkdir(mode=0o700)
+        return path
+
+    def _new_path(self) -> Path:
+        folder = self._folder or self._new_folder()
+        self._count += 1
+        return folder / str(self._count)  # names from archives never become names on the host
 
     def _new_folder(self) -> Path:
         root = cache_dir("unpacked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,11 @@ def test_all_files_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
         ("cmdline: /x\n\tbase: a", 2, "no YAML"),
         ("- a", 1, "a Capstanfile must be a mapping"),
         ("cmdline: /x\nrpm-base: {name: a}", 2, "rpm-base lacks version, release, arch"),
+        (
+            "cmdline: /x\nrpm-base: {name: ../a, version: 1, release: 2, arch: x}",
+            2,
+            "not a name of an RPM package: ../a-1-2.x.rpm",
+        ),
     ],
 )
 def test_what_cannot_be_right_is_told_with_its_line(tmp_path: Path, text: str, line: int, what: str) -> None:
@@ -255,12 +261,54 @@ def test_what_cannot_be_right_is_told_with_its_line(tmp_path: Path, text: str, l
     assert error.hint
 
 
-def test_an_rpm_is_recognised_and_refused_with_the_way_to_do_it(tmp_path: Path) -> None:
-    error = refusal(
-        tmp_path, "cmdline: /x\nrpm-base:\n  name: jdk\n  version: 1.7\n  release: 2.fc19\n  arch: x86_64"
-    )
-    assert "rpm-base is not supported: jdk-1.7-2.fc19.x86_64.rpm" in error.message
-    assert "rpm2cpio jdk-1.7-2.fc19.x86_64.rpm | cpio -idm -D ROOTFS" in str(error.hint)
+RPM_BASE = "cmdline: /x\nrpm-base: {name: tool, version: 1.0, release: 2, arch: noarch}\n"
+SPEC = """Name: tool
+Version: 1.0
+Release: 2
+Summary: A tool
+License: none
+BuildArch: noarch
+%description
+A tool.
+%install
+mkdir -p %{buildroot}/usr/bin
+echo tool > %{buildroot}/usr/bin/tool
+chmod 755 %{buildroot}/usr/bin/tool
+ln -s tool %{buildroot}/usr/bin/link
+%files
+/usr/bin/tool
+/usr/bin/link
+"""
+
+
+@pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="needs rpmbuild")
+def test_an_rpm_beside_the_capstanfile_goes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path, {"tool.spec": SPEC, "own": "mine"})
+    command = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {tmp_path}/rpm", "tool.spec"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    shutil.copy(tmp_path / "rpm/RPMS/noarch/tool-1.0-2.noarch.rpm", tmp_path)
+    recipe = made(tmp_path, RPM_BASE + "files: {/usr/bin/own: own}")
+    assert Path(host(recipe, "/usr/bin/tool")).read_text() == "tool\n"
+    node, link = recipe.tree.find(b"/usr/bin/tool"), recipe.tree.find(b"/usr/bin/link")
+    assert isinstance(node, HostFile)
+    assert isinstance(link, Symlink)
+    assert (node.mode, link.target) == (0o755, b"tool")
+    assert recipe.why("/usr/bin/tool").endswith(f"comes from the rpm-base {tmp_path}/tool-1.0-2.noarch.rpm")
+    (tmp_path / "tool-1.0-2.noarch.rpm").write_bytes(b"hello")
+    assert "tool-1.0-2.noarch.rpm cannot be unpacked: rpm2cpio: " in refusal(tmp_path, RPM_BASE).message
+
+
+def test_an_rpm_that_is_not_here_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    error = refusal(tmp_path, RPM_BASE)
+    assert error.message == "cannot take the rpm-base tool: there is no rpm2cpio and no cpio here"
+    for tool in ("rpm2cpio", "cpio"):
+        (tmp_path / tool).write_text("#!/bin/false\n")
+        (tmp_path / tool).chmod(0o755)
+    error = refusal(tmp_path, RPM_BASE)
+    assert error.message == f"cannot take the rpm-base tool: there is no {tmp_path}/tool-1.0-2.noarch.rpm"
+    assert "Get tool-1.0-2.noarch.rpm from where you trust it" in str(error.hint)
 
 
 def test_without_a_cmdline_nothing_says_what_to_run(tmp_path: Path) -> None:
