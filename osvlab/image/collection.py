@@ -98,8 +98,7 @@ class Collection:
             else:
                 raise self._conflict(place, reason)
             self.reasons[place] = reason
-            for name, child in node.entries():
-                self.add(place + b"/" + name, child, reason)
+            self._add_below(place, node, reason)
             return
         if isinstance(found, Directory):
             raise self._conflict(place, reason)
@@ -114,16 +113,19 @@ class Collection:
         """Put a whole tree at a path; `reason` is asked for each path in that tree."""
         at = at.rstrip(b"/")
         for path, node in tree.walk():
-            shallow = replace(node, children={}) if isinstance(node, Directory) else node
-            self.add(at + path, shallow, reason(path))
+            self.add(at + path, _shallow(node), reason(path))
 
     def _add_root(self, node: Node, reason: str) -> None:
         if not isinstance(node, Directory):
             raise RecipeError(f"/ {reason}, and is no directory", hint="Give it a name.")
         self.tree = replace(node, children=self.tree.children)
         self.reasons[b"/"] = reason
-        for name, child in node.entries():
-            self.add(b"/" + name, child, reason)
+        self._add_below(b"", node, reason)
+
+    def _add_below(self, place: bytes, directory: Directory, reason: str) -> None:
+        for path, node in directory.walk():
+            if path != b"/":
+                self.add(place + path, _shallow(node), reason)
 
     def _directory(self, names: list[bytes], path: bytes, reason: str) -> tuple[bytes, Directory]:
         """Return where the directory of these names really is, making what is missing."""
@@ -236,9 +238,18 @@ def _names(path: bytes) -> list[bytes]:
     return [name for name in path.split(b"/") if name not in (b"", b".")]
 
 
+def _shallow(node: Node) -> Node:
+    return replace(node, children={}) if isinstance(node, Directory) else node
+
+
 def _copy(directory: Directory) -> Directory:
-    children = {
-        name: _copy(child) if isinstance(child, Directory) else child
-        for name, child in directory.children.items()
-    }
-    return replace(directory, children=children)
+    """Return a tree that can be changed: its directories are new. They may be deeper than Python's stack."""
+    top = replace(directory, children=dict(directory.children))
+    pending = [top]
+    while pending:
+        here = pending.pop()
+        for name, child in here.children.items():
+            if isinstance(child, Directory):
+                new = here.children[name] = replace(child, children=dict(child.children))
+                pending.append(new)
+    return top

@@ -7,7 +7,7 @@ in one error, before anything is compiled or written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,15 +19,15 @@ from osvlab.filesystems.tree import (
     Content,
     Directory,
     HostFile,
-    Node,
-    Symlink,
     TreeError,
 )
 from osvlab.image.collection import Collection, RecipeError, why
 from osvlab.image.command import parse_command
 from osvlab.image.modules import Module, add_modules
 from osvlab.image.only_program import only_program
+from osvlab.image.skeleton import add_skeleton
 from osvlab.kernels import Kernel
+from osvlab.paths import format_size
 
 __all__ = ["Filesystem", "Recipe", "RecipeError"]
 
@@ -43,21 +43,7 @@ class Filesystem(StrEnum):
     RAMFS = "ramfs"
 
 
-# What a root filesystem must have: OSv mounts onto these directories and reads these files.
-_MOUNT_POINTS = (b"dev", b"proc", b"sys", b"tmp")
-_HOSTS = b"127.0.0.1 localhost osv.local\n"
-_FSTAB = """\
-{device:<12} /          {filesystem:<9} defaults 0 0
-none         /dev       devfs     defaults 0 0
-none         /proc      procfs    defaults 0 0
-none         /sys       sysfs     defaults 0 0
-"""
-_FSTAB_TMP = """\
-none         /tmp       ramfs     defaults 0 0
-"""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Recipe:
     """What goes into an image.
 
@@ -339,21 +325,17 @@ class Recipe:
         >>> Recipe.from_source(".").command
         '/hello'
         """
-        from osvlab.image.sources.recognise import SourceKind, recognise
+        from osvlab.image.sources.recognise import SourceKind, options_for, recognise
 
         kind = recognise(path)
+        makers: dict[SourceKind, Callable[..., Recipe]] = {
+            SourceKind.DIRECTORY: cls.from_directory,
+            SourceKind.CAPSTANFILE: cls.from_capstanfile,
+            SourceKind.MANIFEST: cls.from_manifest,
+            SourceKind.PACKAGE: cls.from_package,
+        }
         with step(f"read the {kind}"):
-            match kind:
-                case SourceKind.CAPSTANFILE:
-                    return cls.from_capstanfile(path, command, fs, **_only(options, kind, "base"))
-                case SourceKind.MANIFEST:
-                    told = _only(options, kind, "variables", "base")
-                    return cls.from_manifest(path, command, fs, **told)
-                case SourceKind.PACKAGE:
-                    told = _only(options, kind, "packages", "require", "boot", "leave_out")
-                    return cls.from_package(path, command, fs, **told)
-                case SourceKind.DIRECTORY:
-                    return cls.from_directory(path, command, fs, **_only(options, kind))
+            return makers[kind](path, command, fs, **options_for(kind, options))
 
     @classmethod
     def from_collection(
@@ -394,6 +376,11 @@ class Recipe:
         )
         return recipe.with_skeleton()
 
+    def __repr__(self) -> str:
+        sizes = [node.size for _, node in self.tree.walk() if isinstance(node, HostFile | Content)]
+        size = format_size(sum(sizes))
+        return f"<Recipe of {len(sizes)} files, {size}, as {self.filesystem}: {self.command}>"
+
     def why(self, path: str | bytes) -> str:
         """Return a sentence that says why a file, directory or link is in the image.
 
@@ -424,35 +411,9 @@ class Recipe:
         RecipeError
             A file stands where a mount point has to be.
         """
-        tree = replace(self.tree, children=dict(self.tree.children))
-        reasons = dict(self.reasons)
-        for name in _MOUNT_POINTS:
-            if name not in tree.children:
-                tree.children[name] = Directory()
-                reasons[b"/" + name] = "is a directory that the guest mounts a filesystem of its own onto"
-            elif isinstance(tree.children[name], HostFile | Content):
-                raise RecipeError(
-                    f"/{os.fsdecode(name)} is a file, and the guest needs a directory there; "
-                    f"{self.why(b'/' + name)}",
-                    hint="Rename it: the guest mounts a filesystem of its own onto it.",
-                )
-        etc = tree.children.get(b"etc", Directory())
-        if isinstance(etc, Directory):  # a link or a file called /etc is the user's own business
-            fstab = _FSTAB.format(device="/dev/vblk0.1", filesystem=self.filesystem)
-            if self.filesystem is Filesystem.ROFS:
-                fstab += _FSTAB_TMP  # the only place where the guest can write
-            defaults: dict[bytes, Node] = {
-                b"fstab": Content(fstab.encode()),
-                b"hosts": Content(_HOSTS),
-                b"mnttab": Symlink(b"/proc/mounts"),
-                b"resolv.conf": Symlink(b"/proc/net/pnp"),  # the name servers that DHCP gave
-            }
-            for name in defaults.keys() - etc.children.keys():
-                reasons[b"/etc/" + name] = "is part of every image that brings none of its own"
-            if b"etc" not in tree.children:
-                reasons[b"/etc"] = "is part of every image that brings none of its own"
-            tree.children[b"etc"] = replace(etc, children={**defaults, **etc.children})
-        return replace(self, tree=tree, reasons=reasons)
+        files = Collection(self.tree, dict(self.reasons))
+        add_skeleton(files, self.filesystem, writable=self.filesystem is not Filesystem.ROFS)
+        return replace(self, tree=files.tree, reasons=files.reasons)
 
     def with_modules(self, modules: Iterable[Module]) -> Recipe:
         """Add modules; files that the tree already has stay as they are.
@@ -466,17 +427,6 @@ class Recipe:
         files = Collection.of(self.tree, self.reasons)
         add_modules(files, modules)
         return replace(self, tree=files.tree, reasons=files.reasons, modules=self.modules + modules)
-
-
-def _only(options: dict[str, Any], kind: str, *known: str) -> dict[str, Any]:
-    """Return options, which have to be among the known ones of a kind of source."""
-    for name, value in options.items():
-        if value and name not in known:
-            raise RecipeError(
-                f"it is a {kind}, which has no use for {name}",
-                hint=f"It takes {', '.join(known)}." if known else "Leave it out.",
-            )
-    return {name: value for name, value in options.items() if name in known}
 
 
 def _checked(command: str) -> str:

@@ -126,3 +126,21 @@ def test_a_name_that_no_guest_can_hold(path: bytes) -> None:
     with pytest.raises(TreeError):
         files.add(path, Content(b""), "is here")
     assert files.tree == Directory()
+
+
+def test_trees_deeper_than_pythons_stack(tmp_path: Path) -> None:
+    deep = Directory({b"f": Content(b"")})
+    for _ in range(2000):
+        deep = Directory({b"d": deep})
+    files = Collection()
+    files.add(b"/x", deep, "is deep")
+    assert told(files, b"/x" + b"/d" * 2000 + b"/f").endswith("/f is deep")
+    copied = Collection.of(files.tree, files.reasons)
+    copied.add(b"/x" + b"/d" * 2000 + b"/g", Content(b""), "is new")
+    assert files.tree.find(b"/x" + b"/d" * 2000 + b"/g") is None
+
+
+def test_a_recipe_shows_itself_on_one_line(app: Path) -> None:
+    (app / "big").write_bytes(bytes(1 << 20))
+    shown = repr(Recipe.from_directory(app, "/hello x"))
+    assert shown.startswith("<Recipe of 5 files, 1 MiB, as rofs: /hello x>")

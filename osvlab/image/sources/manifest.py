@@ -6,6 +6,7 @@ before. Where those overlook or crash, a line here is wrong, and all wrong lines
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
@@ -22,7 +23,7 @@ from osvlab.filesystems.tree import Directory, HostFile, Node, Symlink
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.command import join_command_line, split_command_line
 from osvlab.image.modules import HOST_LIBRARIES
-from osvlab.image.sources.text import read_text
+from osvlab.image.sources.text import LARGEST, read_text
 from osvlab.paths import kind_of_file
 
 __all__ = ["read_manifest"]
@@ -69,15 +70,11 @@ class _Manifest:
         return os.path.abspath(self.path.parent if self.given_base is None else self.given_base)
 
     def collect(self) -> Collection:
-        text = read_text(self.path, "manifest")
+        text = read_text(self.path, "manifest", LARGEST)
         self.variables = {**self._well_known(), **self.variables}
         for number, line in enumerate(text.splitlines(), 1):
-            try:
+            with self._collected(number):
                 self._line(number, line.rstrip())
-            except _WrongLine as wrong:
-                self.problems.append(f"line {number}: {wrong}")
-            except OsvlabError as error:  # a name that no guest can hold, or two things at one path
-                self.problems.append(f"line {number}: {error.message}")
         if self.problems:
             raise RecipeError(
                 f"{self.path} cannot become an image:{listed(self.problems)}",
@@ -109,7 +106,18 @@ class _Manifest:
             raise _WrongLine(f"not GUEST: HOST: {line}")
         one = not parts[1].endswith(_BELOW)
         for guest, host in self._expand(parts[0], self._percent(parts[1])):
-            self._add(guest, host, f"line {number} of {self.path}", alone=one)
+            with self._collected(number):
+                self._add(guest, host, f"line {number} of {self.path}", alone=one)
+
+    @contextlib.contextmanager
+    def _collected(self, number: int) -> Iterator[None]:
+        """Remember what is wrong, and go on."""
+        try:
+            yield
+        except _WrongLine as wrong:
+            self.problems.append(f"line {number}: {wrong}")
+        except OsvlabError as error:  # a name that no guest can hold, or two things at one path
+            self.problems.append(f"line {number}: {error.message}")
 
     def _braced(self, line: str) -> str:
         """Expand ``${NAME}``, as OSv does in the manifests of modules."""

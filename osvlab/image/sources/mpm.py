@@ -22,15 +22,18 @@ from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Directory, Node, Symlink, TreeError, check_name, check_target
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.sources.scratch import Scratch
-from osvlab.image.sources.text import LARGEST
+from osvlab.image.sources.text import LARGEST, LARGEST_YAML
 from osvlab.paths import PathNotFoundError, open_bytes
 
 __all__ = ["META", "Archive", "open_archive"]
 
 META = b"meta"
 """The directory that describes a package, and is in no image."""
+DESCRIPTIONS = {b"meta/package.yaml": "package.yaml", b"meta/run.yaml": "run.yaml"}
+"""What in it is read."""
 
 MOST_ENTRIES = 1_000_000
+MOST_NAMES = 128 << 20  # bytes of all names together: a million long ones would fill the memory
 _PIECE = 1 << 20
 _LONGEST_TAIL = 64 << 20
 _AGAIN = "Get it again from where it came."
@@ -45,7 +48,7 @@ class Archive:
     path
         The file.
     meta
-        The files below ``meta``, by their names without it.
+        What describes the package, by name.
     size
         Bytes of all files when unpacked.
     """
@@ -94,12 +97,12 @@ def open_archive(path: Path) -> Archive:
             continue
         kinds[entry.name] = (entry.tar.isreg() or entry.tar.islnk()) and not _in_meta(entry.name)
         size += entry.tar.size if entry.tar.isreg() else 0
-        folder, _, name = entry.name.partition(b"/")
-        if folder == META and name and entry.tar.isreg():
-            if entry.tar.size > LARGEST:
+        name = DESCRIPTIONS.get(entry.name)
+        if name and entry.tar.isreg():
+            if entry.tar.size > LARGEST_YAML:
                 problems.append(f"entry {show(entry.written)}: too large for a description")
                 continue
-            meta[os.fsdecode(name)] = b"".join(entry.pieces())
+            meta[name] = b"".join(entry.pieces())
     if problems:
         raise RecipeError(
             f"{path} holds what a package may not hold:{listed(problems)}",
@@ -207,6 +210,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
         bounded = _Bounded(source)
         last = "at the beginning"
         archive: tarfile.TarFile | None = None
+        names = 0
         for _ in range(MOST_ENTRIES):
             with _damage_explained(path, last):
                 if archive is None:
@@ -223,6 +227,9 @@ def _entries(path: Path) -> Iterator[_Entry]:
                 written = os.fsencode(tar.name)
                 last = f"after the entry {show(written)}"
                 mtime = max(0, int(tar.mtime)) * 10**9
+                names += len(written) + len(tar.linkname)
+                if names > MOST_NAMES:
+                    raise tarfile.ReadError(f"its names have more than {MOST_NAMES:,} bytes")
                 if tar.size < 0:
                     raise tarfile.ReadError(f"its size is {tar.size}")
             yield _Entry(_clean(written), written, tar, mtime, archive, path)

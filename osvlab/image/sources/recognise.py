@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from osvlab.elf.program import MAGIC
 from osvlab.image.collection import RecipeError
@@ -12,7 +14,7 @@ from osvlab.image.sources.capstanfile import CAPSTANFILE
 from osvlab.image.sources.package import PACKAGE_YAML, RUN_YAML
 from osvlab.paths import open_bytes
 
-__all__ = ["SourceKind", "is_source_file", "recognise"]
+__all__ = ["SourceKind", "is_source_file", "options_for", "recognise"]
 
 _PACKAGES = (".mpm", ".mpm.x86_64")
 _MANIFESTS = (".manifest", ".manifest.skel")
@@ -26,6 +28,14 @@ class SourceKind(StrEnum):
     CAPSTANFILE = "Capstanfile"
     MANIFEST = "manifest"
     PACKAGE = "package"
+
+
+_OPTIONS: dict[SourceKind, tuple[str, ...]] = {
+    SourceKind.DIRECTORY: (),
+    SourceKind.CAPSTANFILE: ("base",),
+    SourceKind.MANIFEST: ("variables", "base"),
+    SourceKind.PACKAGE: ("packages", "require", "boot", "leave_out"),
+}
 
 
 def recognise(path: str | os.PathLike[str]) -> SourceKind:
@@ -53,6 +63,24 @@ def recognise(path: str | os.PathLike[str]) -> SourceKind:
     if by_name is not None or not os.path.exists(path):
         return by_name or SourceKind.DIRECTORY
     return _by_content(place)
+
+
+def options_for(kind: SourceKind, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a kind of source takes.
+
+    Raises
+    ------
+    RecipeError
+        Another one has a value.
+    """
+    known = _OPTIONS[kind]
+    for name, value in options.items():
+        if value and name not in known:
+            raise RecipeError(
+                f"it is a {kind}, which has no use for {name}",
+                hint=f"It takes {', '.join(known)}." if known else "Leave it out.",
+            )
+    return {name: value for name, value in options.items() if name in known}
 
 
 def is_source_file(path: Path) -> bool:

@@ -288,6 +288,16 @@ no colon
         assert line.startswith(f"  line {number}: {text}"), line
 
 
+def test_all_that_is_wrong_below_a_directory_is_told(tmp_path: Path) -> None:
+    write(tmp_path, {"tree/fine": ""})
+    os.mkfifo(tmp_path / "tree/fifo")
+    (tmp_path / "tree/broken").symlink_to("gone")
+    assert refusal(tmp_path, "/**: tree/**").splitlines()[1:] == [
+        f"  line 1: no such file: {tmp_path}/tree/gone",
+        f"  line 1: {tmp_path}/tree/fifo is a pipe, which an image cannot hold",
+    ]
+
+
 def test_one_wrong_line_is_told_on_one_line_and_many_are_cut(tmp_path: Path) -> None:
     assert refusal(tmp_path, "/a: gone") == (
         f"{tmp_path}/usr.manifest cannot become an image: line 1: no such file: {tmp_path}/gone"

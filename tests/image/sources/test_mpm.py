@@ -269,6 +269,15 @@ def test_no_header_makes_us_read_gigabytes(tmp_path: Path) -> None:
         open_archive(tmp_path / "bomb.mpm")
 
 
+def test_a_million_long_names_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osvlab.image.sources.mpm.MOST_NAMES", 1000)
+    error = refusal(tmp_path / "names.mpm", *(entry(f"/{number:0200}", b"") for number in range(9)))
+    assert "its names have more than 1,000 bytes" in error.message
+    monkeypatch.setattr("osvlab.image.sources.mpm.MOST_ENTRIES", 5)
+    error = refusal(tmp_path / "many.mpm", *(entry(f"/{number}", b"") for number in range(9)))
+    assert "has more than 5 entries" in error.message
+
+
 def test_an_archive_that_does_not_end(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with gzip.GzipFile(fileobj=stream, mode="wb") as packed:
