@@ -24,6 +24,7 @@ __all__ = [
     "known_keys",
     "mapping",
     "parse",
+    "path_of",
     "sequence",
     "text_of",
     "where",
@@ -149,6 +150,14 @@ def text_of(node: Node, what: str) -> str:
     if not isinstance(node, ScalarNode):
         raise Complaint(node, f"{what} must be a text, and is {kind_of(node)}")
     return str(node.value)
+
+
+def path_of(node: Node, what: str) -> str:
+    """Return a text that an operating system takes: one without NUL characters."""
+    text = text_of(node, what)
+    if "\0" in text:
+        raise Complaint(node, f"{what} has a NUL character")
+    return text
 
 
 def flag(node: Node, what: str) -> bool:

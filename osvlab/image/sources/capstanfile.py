@@ -28,7 +28,7 @@ from osvlab.image.sources.base import Base, find_base
 from osvlab.image.sources.rpm import Rpm
 from osvlab.image.sources.text import read_text
 from osvlab.paths import kind_of_file
-from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping, parse, text_of, where
+from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping, parse, path_of, where
 
 __all__ = ["CAPSTANFILE", "read_capstanfile"]
 
@@ -90,17 +90,17 @@ class _Told:
         if "rpm-base" in keys:
             told.rpm = _rpm(keys["rpm-base"])
         if "base" in keys:
-            told.base = text_of(keys["base"], "base").strip()
+            told.base = path_of(keys["base"], "base").strip()
         if "cmdline" in keys:
             told.cmdline = _command(keys["cmdline"])
         if "build" in keys:
             told.build = _words(keys["build"])
         for key, value in mapping(keys.get("files"), "files"):
-            guest = text_of(key, "a path")
+            guest = path_of(key, "a path")
             name = guest.rstrip("/").rpartition("/")[2]
-            told.files.append((guest, text_of(value, "a path").replace("&", name), where(key)))
+            told.files.append((guest, path_of(value, "a path").replace("&", name), where(key)))
         if "rootfs" in keys:
-            told.rootfs = text_of(keys["rootfs"], "rootfs"), where(keys["rootfs"])
+            told.rootfs = path_of(keys["rootfs"], "rootfs"), where(keys["rootfs"])
         return told
 
     @property
@@ -168,7 +168,7 @@ class _Told:
 
 def _command(node: Node) -> str:
     # A folded text ends with a newline, and one that is not folded has some inside.
-    command = re.sub(r"\s*\n\s*", " ", text_of(node, "cmdline")).strip()
+    command = re.sub(r"\s*\n\s*", " ", path_of(node, "cmdline")).strip()
     try:
         if not parse_command(split_command_line(command)[1]):
             raise Complaint(node, "cmdline is empty: there is nothing to run")
@@ -180,14 +180,14 @@ def _command(node: Node) -> str:
 def _words(node: Node) -> list[str]:
     """Part a build command into words as a shell does; there will be no shell."""
     try:
-        return shlex.split(text_of(node, "build"))
+        return shlex.split(path_of(node, "build"))
     except ValueError as error:
         raise Complaint(node, f"build cannot be parted into words: {error}", "Close the quotes.") from error
 
 
 def _rpm(node: Node) -> Rpm:
     known = ("name", "version", "release", "arch")
-    parts = {name: text_of(value, name) for name, value in known_keys(node, "rpm-base", known).items()}
+    parts = {name: path_of(value, name) for name, value in known_keys(node, "rpm-base", known).items()}
     lacking = [part for part in known if part not in parts]
     if lacking:
         raise Complaint(node, f"rpm-base lacks {', '.join(lacking)}")

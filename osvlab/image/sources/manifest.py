@@ -101,6 +101,8 @@ class _Manifest:
     def _line(self, number: int, line: str) -> None:
         if _IGNORED.fullmatch(line):
             return
+        if "\0" in line:
+            raise _WrongLine("it has a NUL character")
         parts = [part.strip() for part in self._braced(line).split(": ")]
         if len(parts) != 2 or not all(parts):
             raise _WrongLine(f"not GUEST: HOST: {line}")

@@ -12,7 +12,17 @@ from osvlab.errors import OsvlabError
 from osvlab.image.collection import RecipeError
 from osvlab.image.command import CommandError, parse_command, quote
 from osvlab.image.sources.runtimes import RUNTIMES, Runtime, Value
-from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping, parse, text_of, where
+from osvlab.yaml_text import (
+    Complaint,
+    explained,
+    is_empty,
+    known_keys,
+    mapping,
+    parse,
+    path_of,
+    text_of,
+    where,
+)
 
 __all__ = ["ConfigSet", "RunConfig", "run_scripts"]
 
@@ -140,7 +150,7 @@ def _env(node: Node | None) -> dict[str, str]:
         name = text_of(key, "a name")
         if not _VARIABLE.fullmatch(name):
             raise Complaint(key, f"not a name for an environment variable: {name!r}")
-        found[name] = text_of(value, f"the value of {name}")
+        found[name] = path_of(value, f"the value of {name}")
     return found
 
 
@@ -156,7 +166,7 @@ def _base(node: Node | None) -> tuple[str, str] | None:
 def _command(keys: dict[str, Node], owner: Node) -> str:
     if "bootcmd" not in keys:
         raise Complaint(owner, "bootcmd is missing: nothing says what to run")
-    command = " ".join(text_of(keys["bootcmd"], "bootcmd").split("\n")).strip()
+    command = " ".join(path_of(keys["bootcmd"], "bootcmd").split("\n")).strip()
     try:
         if not parse_command(command):
             raise Complaint(keys["bootcmd"], "bootcmd is empty: there is nothing to run")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from yaml.nodes import Node
 
-from osvlab.yaml_text import Complaint, flag, is_empty, sequence, text_of
+from osvlab.yaml_text import Complaint, flag, is_empty, path_of, sequence
 
 __all__ = ["RUNTIMES", "Runtime", "Value"]
 
@@ -79,10 +79,10 @@ class Runtime:
         """
         found: dict[str, Value] = dict(self.defaults)
         for key, variable in self.texts:
-            if key in keys and text_of(keys[key], key):
-                found[variable] = text_of(keys[key], key)
+            if key in keys and path_of(keys[key], key):
+                found[variable] = path_of(keys[key], key)
         for key, variable in self.lists:
-            words = tuple(text_of(item, f"an item of {key}") for item in _items(keys.get(key), key))
+            words = tuple(path_of(item, f"an item of {key}") for item in _items(keys.get(key), key))
             if words:
                 found[variable] = words[0] if len(words) == 1 else words
         if "shell" in keys and flag(keys["shell"], "shell"):

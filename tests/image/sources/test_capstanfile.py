@@ -245,6 +245,7 @@ def test_all_files_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
         ("cmdline: /x\nbuild: {}", 2, "build must be a text"),
         ("cmdline: /x\n\tbase: a", 2, "no YAML"),
         ("- a", 1, "a Capstanfile must be a mapping"),
+        ('cmdline: /x\nrootfs: "a\\0b"', 2, "rootfs has a NUL character"),
         ("cmdline: /x\nrpm-base: {name: a}", 2, "rpm-base lacks version, release, arch"),
         (
             "cmdline: /x\nrpm-base: {name: ../a, version: 1, release: 2, arch: x}",

@@ -266,6 +266,7 @@ no colon
 /i: usr.manifest/**
 /../j: usr.manifest
 /k/**: !usr/**
+/nul: a\0b
 """
     said = refusal(tmp_path, manifest).splitlines()
     assert said[0] == f"{tmp_path}/usr.manifest cannot become an image:"
@@ -283,6 +284,7 @@ no colon
         12: "** has to end both paths",
         13: "not a file name: b'..'",
         14: "** has to end both paths",
+        15: "it has a NUL character",
     }
     for line, (number, text) in zip(said[1:], expected.items(), strict=True):
         assert line.startswith(f"  line {number}: {text}"), line
