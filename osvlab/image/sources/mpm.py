@@ -224,7 +224,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
                 if tar is None:
                     _check_end(bounded, archive.offset)
                     return
-                written = os.fsencode(tar.name)
+                written = os.fsencode(tar.name) or b"/"
                 last = f"after the entry {show(written)}"
                 mtime = max(0, int(tar.mtime)) * 10**9
                 names += len(written) + len(tar.linkname)
