@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 
+from osvlab.elf.search import Rules
 from osvlab.kernel_file import (
     KERNEL_AT,
     Boot,
@@ -223,6 +224,11 @@ class Kernel:
         """Where the kernel looks for a library, after the folders that the program itself names."""
         return _LAB_LIBRARIES if self.kind is KernelKind.LAB else _OSV_FOLDERS
 
+    @property
+    def linker_rules(self) -> Rules:
+        """What the kernel makes of the folders that programs name."""
+        return _LAB_RULES if self.kind is KernelKind.LAB else _OSV_RULES
+
     @cached_property
     def exports(self) -> frozenset[str] | None:
         """The symbols that programs find in the kernel; None when the file does not tell."""
@@ -338,6 +344,9 @@ _LIBC = frozenset(
 _LAB_ADDS = frozenset({"libc.so", "libutil.so.1"})
 _OSV_ADDS = frozenset({"libaio.so.1", "libcrypt.so.1", "libutil.so", "libxenstore.so.3.0"})
 
+# Neither knows LIB and PLATFORM (runtime/linker/search.c; OSv: core/elf.cc).
+_LAB_RULES = Rules()
+_OSV_RULES = Rules(inherits_rpath=False, origin_behind_links=True)
 _OSV_FOLDERS = ("/", "/usr/lib")
 _LAB_PROGRAMS = (*_OSV_FOLDERS, "/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin")
 _LAB_LIBRARIES = (

@@ -31,7 +31,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QQq")
 _R_X86_64_COPY = 5
 _PROGRAM_HEADER_SIZE = 56
-_DF_1_PIE = 0x08000000
+_DF_1_NODEFLIB, _DF_1_PIE = 0x800, 0x08000000
 _STB_LOCAL, _STB_WEAK = 0, 2
 _STV_INTERNAL, _STV_HIDDEN = 1, 2
 # Far more than any real table; a damaged size must not make us read gigabytes.
@@ -105,13 +105,17 @@ class Program:
     needed
         Libraries it needs, in order.
     runpath
-        Folders it wants them looked for in (RUNPATH, or else RPATH), `$ORIGIN` not expanded.
+        Folders it wants them looked for in (DT_RUNPATH), `$ORIGIN` not expanded.
+    rpath
+        The same in the older form (DT_RPATH); empty beside a `runpath`, which sets it aside.
     undefined
         Symbols it expects from the kernel or from libraries, in the order of its table.
     defined
         Names it defines for others.
     tls_size
         Bytes of thread-local storage of each thread.
+    only_own_folders
+        It forbids to look in the system's folders for what it needs (`-z nodefaultlib`).
 
     Examples
     --------
@@ -133,9 +137,11 @@ class Program:
     soname: str | None
     needed: tuple[str, ...]
     runpath: tuple[str, ...]
+    rpath: tuple[str, ...]
     undefined: tuple[Symbol, ...]
     defined: frozenset[str]
     tls_size: int
+    only_own_folders: bool
 
     @classmethod
     def open(cls, path: str | bytes | os.PathLike[str], name: str | None = None) -> Program:
@@ -315,7 +321,6 @@ class _Parts:
         copied = self._copied(tags)
         undefined, defined = _sort(symbols, copied)
         first = min(segment["p_vaddr"] for segment in self.loads)
-        paths = lists["DT_RUNPATH"] or lists["DT_RPATH"]
         return Program(
             name=self.name,
             kind=self._kind(tags, interpreter is not None, dynamic is not None, "main" in defined),
@@ -326,10 +331,12 @@ class _Parts:
             interpreter=interpreter.get_interp_name() if interpreter is not None else None,
             soname=next(iter(lists["DT_SONAME"]), None),
             needed=tuple(lists["DT_NEEDED"]),
-            runpath=tuple(folder for text in paths for folder in text.split(":") if folder),
+            runpath=_folders(lists["DT_RUNPATH"]),
+            rpath=() if lists["DT_RUNPATH"] else _folders(lists["DT_RPATH"]),
             undefined=undefined,
             defined=defined,
             tls_size=sum(s["p_memsz"] for s in self.segments if s["p_type"] == "PT_TLS"),
+            only_own_folders=bool(tags.get("DT_FLAGS_1", 0) & _DF_1_NODEFLIB),
         )
 
     def _kind(self, tags: dict[str, int], interpreted: bool, dynamic: bool, has_main: bool) -> ProgramKind:
@@ -382,6 +389,10 @@ class _Parts:
         length = tags.get("DT_RELASZ", 0) // _RELA.size * _RELA.size
         raw = self._at(tags["DT_RELA"], length, "relocation table")
         return {info >> 32 for _, info, _ in _RELA.iter_unpack(raw) if info & 0xFFFFFFFF == _R_X86_64_COPY}
+
+
+def _folders(texts: list[str]) -> tuple[str, ...]:
+    return tuple(folder for text in texts for folder in text.split(":") if folder)
 
 
 def _sort(

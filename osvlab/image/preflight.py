@@ -7,18 +7,17 @@ OSv only when the symbol is used. All of it can be read from the ELF files befor
 from __future__ import annotations
 
 import difflib
-import io
 import os
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from osvlab.elf.program import MAGIC, NotAProgramError, Program, ProgramKind
+from osvlab.elf.program import NotAProgramError, ProgramKind
+from osvlab.elf.search import Loaded, Namespace
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Content, Directory, HostFile
 from osvlab.image.command import quote
+from osvlab.image.linker import ImageLinker, Supplier
 from osvlab.image.modules import HOST_LIBRARIES
 from osvlab.image.recipe import Recipe
 from osvlab.image.started import started_programs
@@ -26,26 +25,6 @@ from osvlab.image.started import started_programs
 __all__ = ["PreflightError", "Problem", "Supplier", "check", "preflight"]
 
 _SYMBOLS_SHOWN = 8
-
-
-class Supplier(Protocol):
-    """The part of a kernel that programs are compared with."""
-
-    @property
-    def supplies_libraries(self) -> frozenset[str]:
-        """Libraries the kernel stands in for."""
-
-    @property
-    def program_folders(self) -> tuple[str, ...]:
-        """Where the kernel looks for a program whose name has no slash."""
-
-    @property
-    def library_folders(self) -> tuple[str, ...]:
-        """Where the kernel looks for a library, after the folders that the program itself names."""
-
-    @property
-    def exports(self) -> frozenset[str] | None:
-        """Symbols programs find in the kernel; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +87,26 @@ def preflight(recipe: Recipe, kernel: Supplier) -> list[Problem]:
     CommandError
         The command cannot be understood.
     """
-    problems: list[Problem] = []
+    problems: dict[Problem, None] = {}
     seen: set[bytes] = set()
     for name in started_programs(recipe):
         found = _locate(recipe.tree, name, kernel.program_folders)
         if found is None:
-            problems.append(_no_program(recipe.tree, name, kernel.program_folders))
+            problems[_no_program(recipe.tree, name, kernel.program_folders)] = None
         elif found not in seen:
             seen.add(found)
-            problems += _Loader(recipe.tree, kernel).problems(found)
-    return problems
+            problems |= dict.fromkeys(_Loader(recipe.tree, kernel).problems(found))
+    return list(problems)
 
 
 def _locate(tree: Directory, name: str, folders: tuple[str, ...]) -> bytes | None:
     """Find a program as the kernel does: a path as it is, a bare name in its folders."""
     path = os.fsencode(name)
-    candidates = [b"/" + path] if b"/" in path else [os.fsencode(folder) + b"/" + path for folder in folders]
-    for candidate in candidates:
+    where = ["/"] if b"/" in path else folders
+    for candidate in (os.path.join(os.fsencode(folder), path) for folder in where):
         found = tree.resolve(candidate)
         if found is not None and not isinstance(found[1], Directory):
-            return found[0]
+            return candidate
     return None
 
 
@@ -144,91 +123,50 @@ class _Loader:
     """Follows a program's needs through the image as a kernel's loader would."""
 
     def __init__(self, tree: Directory, kernel: Supplier) -> None:
-        self.tree = tree
         self.kernel = kernel
-        self.loaded: dict[bytes, Program] = {}
+        self.linker = ImageLinker(tree, kernel)
+        self.namespace = Namespace(self._find, kernel.supplies_libraries)
         self.found: list[Problem] = []
         self.complete = True
 
     def problems(self, path: bytes) -> list[Problem]:
         """Return everything wrong with the program at a path."""
-        program = self._open(path)
-        if program is None:
-            return self.found
-        if program.kind is ProgramKind.LIBRARY:
-            self.found.append(
-                Problem(show(path), f"{show(path)} is a shared library without main, not a program")
-            )
-            return self.found
-        if program.kind.is_static:
-            return self.found
-        pending = deque([path])
-        while pending:
-            pending += self._libraries(pending.popleft())
+        try:
+            first = self.linker.loaded(path)
+        except NotAProgramError as error:
+            return [Problem(show(path), error.message, error.hint)]
+        if first is None or first.program.kind.is_static:
+            return []
+        if first.program.kind is ProgramKind.LIBRARY:
+            text = f"{first.program.name} is a shared library without main, not a program"
+            return [Problem(first.program.name, text)]
+        for _ in self.namespace.follow(first):
+            pass
         self._symbols()
         return self.found
 
-    def _open(self, path: bytes) -> Program | None:
-        """Read a file of the image, once."""
-        node = self.tree.find(path)
+    def _find(self, name: str, wanting: Loaded) -> Loaded | None:
+        """Find what a file needs; keep what is wrong with it."""
+        path = self.linker.find(name, wanting)
         try:
-            if isinstance(node, HostFile):
-                program = Program.open(node.path, show(path))
-            else:
-                program = Program.read(
-                    io.BytesIO(node.data if isinstance(node, Content) else b""), show(path)
-                )
+            if path is not None:
+                return self.linker.loaded(path, wanting)
+            problem = _missing_library(name, wanting.program.name, self.linker.folders(wanting))
         except NotAProgramError as error:
-            self.found.append(Problem(show(path), error.message, error.hint))
-            self.complete = False
-            return None
-        self.loaded[path] = program
-        return program
-
-    def _libraries(self, path: bytes) -> list[bytes]:
-        """Find the libraries that a loaded file needs; return those that are new."""
-        program = self.loaded[path]
-        new = []
-        for name in program.needed:
-            if name in self.kernel.supplies_libraries:
-                continue
-            folders = self._folders(path, program)
-            found = self._search(os.fsencode(name), folders)
-            if found is None:
-                self.complete = False
-                self.found.append(_missing_library(name, show(path), folders))
-            elif found not in self.loaded and self._open(found) is not None:
-                new.append(found)
-        return new
-
-    def _folders(self, path: bytes, program: Program) -> list[bytes]:
-        origin = path.rpartition(b"/")[0] or b"/"
-        own = [
-            os.fsencode(folder).replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin)
-            for folder in program.runpath
-        ]
-        return [*own, *map(os.fsencode, self.kernel.library_folders)]
-
-    def _search(self, name: bytes, folders: list[bytes]) -> bytes | None:
-        candidates = [b"/" + name] if b"/" in name else [folder + b"/" + name for folder in folders]
-        for candidate in candidates:
-            found = self.tree.resolve(candidate)
-            if found is not None and self._is_elf(found[0]):
-                return found[0]
+            problem = Problem(show(path or b""), error.message, error.hint)
+        self.complete = False
+        if problem not in self.found:
+            self.found.append(problem)
         return None
-
-    def _is_elf(self, path: bytes) -> bool:
-        node = self.tree.find(path)
-        # A linker script called libm.so is passed over, a damaged library is not.
-        return isinstance(node, HostFile) or (isinstance(node, Content) and node.data.startswith(MAGIC))
 
     def _symbols(self) -> None:
         """Compare what all loaded files expect with what they and the kernel define."""
         exports = self.kernel.exports
         if exports is None or not self.complete:
             return  # the missing symbols may be in the missing library
-        for path, program in self.loaded.items():
-            others = [other.defined for other in self.loaded.values() if other is not program]
+        programs = [loaded.program for loaded in self.namespace.loaded.values()]
+        for program in programs:
+            others = [other.defined for other in programs if other is not program]
             missing = [
                 symbol.name
                 for symbol in program.undefined
@@ -238,7 +176,7 @@ class _Loader:
                 and (symbol.copied or symbol.name not in program.defined)
             ]
             if missing:
-                self.found.append(_missing_symbols(missing, show(path)))
+                self.found.append(_missing_symbols(missing, program.name))
 
 
 def _missing_library(name: str, wanted_by: str, folders: list[bytes]) -> Problem:

@@ -186,6 +186,7 @@ def test_a_kernel_that_does_not_tell_its_symbols(app: Path, kernel: Kernel, comp
         supplies_libraries = kernel.supplies_libraries
         program_folders = kernel.program_folders
         library_folders = kernel.library_folders
+        linker_rules = kernel.linker_rules
         exports = None
 
     compile(
