@@ -25,6 +25,7 @@ from osvlab.image.collection import Collection, RecipeError, why
 from osvlab.image.command import parse_command
 from osvlab.image.modules import Module, add_modules
 from osvlab.image.only_program import only_program
+from osvlab.image.program import FromProgram
 from osvlab.image.skeleton import add_skeleton
 from osvlab.kernels import Kernel
 from osvlab.paths import format_size
@@ -44,7 +45,7 @@ class Filesystem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Recipe:
+class Recipe(FromProgram):
     """What goes into an image.
 
     Attributes

@@ -1,1 +1,1 @@
-"""Where recipes come from: OSv's manifests, and Capstan's Capstanfiles and packages."""
+"""Where recipes come from: OSv's manifests, Capstan's Capstanfiles and packages, programs of this host."""
