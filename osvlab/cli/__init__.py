@@ -76,8 +76,9 @@ def _named(error: OsvlabError, options: argparse.Namespace) -> str:
     from osvlab.filesystems.base import DamagedError
 
     # It names the structure and where that lies, but only we know what the file is called.
-    if isinstance(error, DamagedError) and hasattr(options, "image") and options.image not in error.message:
-        return f"{options.image}: {error.message}"
+    image = getattr(options, "image", None)
+    if isinstance(error, DamagedError) and image is not None and image not in error.message:
+        return f"{image}: {error.message}"
     return error.message
 
 

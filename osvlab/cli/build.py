@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.command import guest_command
+from osvlab.cli.program import add_program_options, names_program, program_recipe
 from osvlab.cli.progress import Progress
 from osvlab.cli.recipe import (
     add_image_options,
@@ -20,6 +22,7 @@ from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
+    from osvlab.image.recipe import Recipe
 
 __all__ = ["add"]
 
@@ -29,9 +32,11 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "build",
         help="make a bootable image of a directory, a Capstanfile, a manifest or a package",
-        usage="osvlab build [options] [SOURCE] [-- COMMAND...]",
+        usage="osvlab build [options] [SOURCE] [-- COMMAND...]\n"
+        "       osvlab build [options] --program PROGRAM [-- ARGUMENTS...]",
         description="Make a bootable image of a directory, which becomes the guest's root; of a "
-        "Capstanfile; of one of OSv's manifests; or of a Capstan package. Without a source it "
+        "Capstanfile; of one of OSv's manifests; of a Capstan package; or of a program of this host. "
+        "Without any it "
         "takes the Capstanfile or package of the current directory. Without a command it runs what the "
         "source says, or the only program in it.",
     )
@@ -52,22 +57,16 @@ def add(commands: Commands) -> None:
     )
     add_image_options(parser)
     add_source_options(parser)
+    add_program_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:
     """Build it and print what it is."""
     from osvlab.image.build import build
-    from osvlab.image.recipe import Recipe
-    from osvlab.image.sources.recognise import SourceKind, recognise
 
-    source = _source(options.source)
-    output = options.output or f"{name_of(source)}.img"
-    told = source_options(options)
-    if recognise(source) is SourceKind.PACKAGE:
-        told["leave_out"] = output  # where people are who build the package of the current directory
     progress = Progress(as_json=options.json, quiet=options.quiet)
     with progress.shown():
-        recipe = Recipe.from_source(source, guest_command(options.words), options.fs, **told)
+        recipe, output = _recipe(options)
         if options.verbose:
             show_reasons(recipe, progress)
         image = build(
@@ -75,6 +74,21 @@ def do(options: argparse.Namespace) -> int:
         )
     show_image(image, options)
     return 0
+
+
+def _recipe(options: argparse.Namespace) -> tuple[Recipe, str]:
+    """Return what goes into the image, and where the image goes."""
+    from osvlab.image.recipe import Recipe
+    from osvlab.image.sources.recognise import SourceKind, recognise
+
+    if names_program(options, options.source):
+        return program_recipe(options), options.output or f"{Path(options.program).name}.img"
+    source = _source(options.source)
+    output = options.output or f"{name_of(source)}.img"
+    told = source_options(options)
+    if recognise(source) is SourceKind.PACKAGE:
+        told["leave_out"] = output  # where people are who build the package of the current directory
+    return Recipe.from_source(source, guest_command(options.words), options.fs, **told), output
 
 
 def _source(given: str | None) -> str:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from osvlab.cli.command import guest_command
 from osvlab.cli.exits import LAB_ERROR, exit_status
 from osvlab.cli.parser import seconds
+from osvlab.cli.program import add_program_options, names_program, program_recipe
 from osvlab.cli.progress import Progress
 from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
+    from osvlab.image.recipe import Recipe
     from osvlab.vm.vm import VM
 
 __all__ = ["add", "watch"]
@@ -26,7 +28,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="boot an image, a directory, or whatever else osvlab build takes",
-        usage="osvlab run [options] SOURCE|IMAGE [-- COMMAND...]",
+        usage="osvlab run [options] SOURCE|IMAGE [-- COMMAND...]\n"
+        "       osvlab run [options] --program PROGRAM [-- ARGUMENTS...]",
         description="Boot an image, a directory, or whatever else osvlab build takes. The guest's "
         "console is stdout, its exit status the exit status. One word after -- is a whole command line of "
         "the guest ('/a; /b &'), several are a program and its arguments.",
@@ -35,6 +38,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(do=do, failure=LAB_ERROR, takes_command=True)
     parser.add_argument(
         "image",
+        nargs="?",
         metavar="SOURCE|IMAGE",
         help="a directory with a program, a Capstanfile, manifest or package; or a disk image",
     )
@@ -75,6 +79,7 @@ def add(commands: Commands) -> None:
         "--persist", action="store_true", help="keep in the image what the guest writes (only with IMAGE)"
     )
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
+    add_program_options(parser)
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
 
@@ -85,9 +90,10 @@ def do(options: argparse.Namespace) -> int:
 
     progress = Progress(as_json=options.json, quiet=options.quiet)
     with progress.shown():
+        recipe = _program(options)
         vm = run(
-            options.image,
-            guest_command(options.words),
+            recipe or options.image,
+            None if recipe else guest_command(options.words),
             kernel=options.kernel,
             memory=options.memory,
             cpus=options.cpus,
@@ -108,6 +114,15 @@ def do(options: argparse.Namespace) -> int:
                     f"{vm.url(port)} is port {port} of the guest", event="port", port=port, url=vm.url(port)
                 )
             return watch(vm, progress)
+
+
+def _program(options: argparse.Namespace) -> Recipe | None:
+    """Return the recipe of the program that is to run, if one is named."""
+    if names_program(options, options.image):
+        return program_recipe(options)
+    if options.image is None:
+        raise OsvlabError("nothing to run", hint="Name an image, a directory, or --program PROGRAM.")
+    return None
 
 
 def watch(vm: VM, progress: Progress) -> int:

@@ -100,7 +100,13 @@ def is_built(source: Image | Recipe | str | os.PathLike[str]) -> bool:
 
 
 def _room_for(source: Image | Recipe | str | os.PathLike[str]) -> int:
-    """Estimate the bytes of the image that a directory becomes."""
+    """Estimate the bytes of the image that a directory or recipe becomes."""
+    from osvlab.filesystems.tree import Content, HostFile
+    from osvlab.image.recipe import Recipe
+
+    if isinstance(source, Recipe):
+        nodes = (node for _, node in source.tree.walk())
+        return sum(node.size for node in nodes if isinstance(node, HostFile | Content)) + (8 << 20)
     if not isinstance(source, str | os.PathLike) or not os.path.isdir(source):
         return 0
     total = 0
