@@ -21,7 +21,9 @@ _COMPILED = "/usr/lib/locale"
 _ARCHIVE = f"{_COMPILED}/locale-archive"
 _CATALOGS = "/usr/share/locale"
 _NAME = re.compile(r"([a-zA-Z]+(?:_[A-Z]+)?)(?:\.([\w-]+))?(?:@(\w+))?")
-_WORD = re.compile(rb"(?<=\0)[\w.+-]{1,64}(?=\0)")
+# Linkers let a text share the end of a longer one: "tar" may stand only in "/usr/sbin/tar".
+_WORD = re.compile(rb"(?<![\w.+%-])[\w.+-]{1,64}(?=\0)")
+_GETTEXT = (b"bindtextdomain", b"textdomain", b"libintl_bindtextdomain", b"libintl_textdomain")
 _BUILT_IN = ("C", "POSIX")
 
 
@@ -116,9 +118,14 @@ def _add_catalogs(tree: HostTree, folders: list[bytes], locale: str, programs: I
 
 
 def _words(path: bytes) -> set[bytes]:
-    """Return the short texts in a program among which is the name of its catalog, if it has one."""
+    """Return what may be the name of the catalog of a file that asks for messages.
+
+    That is each word that a text in it ends with, and its own name.
+    """
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return set(_WORD.findall(data))
+        found = set(_WORD.findall(data))
+        asks = not found.isdisjoint(_GETTEXT) or data.find(b"/share/locale\0") >= 0
+        return found | {os.path.basename(path)} if asks else set()
 
 
 def _known() -> list[str]:

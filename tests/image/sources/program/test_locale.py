@@ -22,9 +22,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "share/de/LC_MESSAGES/other.mo": b"messages",
         "share/de_DE/LC_MESSAGES/library.mo": b"messages",
         "share/sr@latin/LC_MESSAGES/tool.mo": b"messages",
-        "tool": b"\x7fELF\0tool\0/usr/share/locale\0other messages\0",
-        "library": b"\x7fELF\0library\0",
-        "empty": b"\0",
+        "tool": b"\x7fELF\0/bin/tool\0/usr/share/locale\0other messages\0",
+        "library": b"\x7fELF\0mylibrary\0bindtextdomain\0%other\0",
+        "silent": b"\x7fELF\0other\0messages in no language but one\0",
     }
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def added(host: Path, name: str) -> set[str]:
     tree = HostTree(Collection())
-    locale.add_locale(tree, name, [bytes(host / program) for program in ("tool", "library", "empty")])
+    locale.add_locale(tree, name, [bytes(host / program) for program in ("tool", "library", "silent")])
     walk = tree.files.tree.walk()
     return {
         os.path.relpath(os.fsdecode(path), f"/host{host}")
