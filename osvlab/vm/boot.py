@@ -127,6 +127,7 @@ def _image(
     modules: Iterable[str],
     folder: Folder,
 ) -> Image:
+    from osvlab.elf.program import is_elf
     from osvlab.image.build import build
     from osvlab.image.command import split_command_line
     from osvlab.image.image import Image
@@ -146,6 +147,11 @@ def _image(
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
     _refuse_modules(path, modules)
+    if is_elf(path):
+        raise MachineError(
+            f"{path} is a program, not an image",
+            hint="Take it with what it needs: osvlab run --program, or osvlab.run(Recipe.from_program(...)).",
+        )
     return Image.open(path)
 
 

@@ -42,6 +42,8 @@ def test_an_image_is_named_after_its_program(
     ("arguments", "said"),
     [
         (["run"], "nothing to run"),
+        (["run", "/bin/cat"], "/bin/cat is a program, not an image"),
+        (["build", "/bin/cat"], "/bin/cat is a program, not a directory with one"),
         (["build", "--program", "cat", "--boot", "x"], "--boot does not go with --program"),
         (["build", "app", "--program", "cat"], "both --program cat and app"),
         (["run", "app", "--library-path", "/x"], "--library-path does not go without --program"),

@@ -117,7 +117,7 @@ def _by_content(path: Path) -> SourceKind:
     if head.startswith(MAGIC):
         raise RecipeError(
             f"{path} is a program, not a directory with one",
-            hint="Put it into a directory of its own.",
+            hint="Take it with what it needs: osvlab build --program, or Recipe.from_program.",
         )
     if head[510:512] == b"\x55\xaa":
         raise RecipeError(f"{path} is a disk image already", hint="Look into it: osvlab inspect; or run it.")

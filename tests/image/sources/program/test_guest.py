@@ -185,3 +185,12 @@ def test_a_recipe_runs_by_itself_with_modules_and_another_command() -> None:
         osvlab.OsvlabError, match=r"the image that is made of a recipe goes away with the VM"
     ):
         osvlab.run(recipe, persist=True)
+
+
+def test_messages_in_the_language_that_was_asked_for(tmp_path: Path) -> None:
+    if not Path("/usr/share/locale/de/LC_MESSAGES/coreutils.mo").exists():
+        pytest.skip("this host has no messages in German")
+    recipe = Recipe.from_program("/bin/ls", ["/absent"], locale="de_DE.UTF-8")
+    with osvlab.run(recipe, timeout=120, env={"LANG": "de_DE.UTF-8"}) as vm:
+        vm.wait()
+        assert "Zugriff auf '/absent' nicht möglich" in vm.console.text
