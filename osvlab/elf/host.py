@@ -21,6 +21,7 @@ __all__ = ["Found", "HostLinker", "Looked", "told"]
 
 _HWCAPS = b"glibc-hwcaps"
 _LEVELS = range(1, 5)
+_SHOWN = 20
 
 # Where was looked in vain, and by which rule or what was wrong there.
 Looked = list[tuple[str, str]]
@@ -34,8 +35,10 @@ def told(looked: Looked) -> str:
     >>> told([("/opt", "RPATH of x"), ("ld.so.cache", ""), ("/lib", "the end"), ("/usr/lib", "the end")])
     '/opt (RPATH of x), ld.so.cache, /lib, /usr/lib (the end)'
     """
+    more = f", and {len(looked) - _SHOWN} more" if len(looked) > _SHOWN else ""
+    looked = looked[:_SHOWN]
     groups = [(rule, [place for place, _ in group]) for rule, group in groupby(looked, lambda item: item[1])]
-    return ", ".join(", ".join(places) + (f" ({rule})" if rule else "") for rule, places in groups)
+    return ", ".join(", ".join(places) + (f" ({rule})" if rule else "") for rule, places in groups) + more
 
 
 @dataclass(frozen=True, slots=True)

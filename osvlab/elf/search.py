@@ -19,6 +19,7 @@ from osvlab.elf.program import Program
 
 __all__ = ["LD_SO", "Loaded", "Namespace", "Need", "Place", "Rules", "expand", "own_places"]
 
+_PATH_MAX = 4096  # nothing longer can be opened, and a hostile file may have megabytes of tokens
 # A name without braces ends where no letter, digit or underscore follows.
 _TOKEN = re.compile(rb"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
@@ -110,7 +111,11 @@ def own_places(wanting: Loaded, rules: Rules, library_path: tuple[bytes, ...] = 
 
 def _places(holder: Loaded, folders: tuple[str, ...], what: str, rules: Rules) -> list[Place]:
     rule = f"{what} of {holder.program.name}"
-    return [Place(expand(os.fsencode(folder), holder.origin, rules), rule) for folder in folders]
+    return [
+        Place(expand(os.fsencode(folder), holder.origin, rules), rule)
+        for folder in folders
+        if len(folder) < _PATH_MAX
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _image(
     if is_elf(path):
         raise MachineError(
             f"{path} is a program, not an image",
-            hint="Take it with what it needs: osvlab run --program, or osvlab.run(Recipe.from_program(...)).",
+            hint="Take it with what it needs: osvlab run --program, or Recipe.from_program.",
         )
     return Image.open(path)
 

@@ -54,6 +54,11 @@ def test_tokens_that_a_linker_does_not_know_stay() -> None:
     assert expand(b"$ORIGIN/$LIB", b"/a", Rules()) == b"/a/$LIB"
 
 
+def test_folders_that_are_too_long_to_be_opened_are_not_even_written_out() -> None:
+    main = loaded("/bin/main", runpath=("$ORIGIN" * 1000, "/r"))
+    assert [place.folder for place in own_places(main, LD_SO)] == [b"/r"]
+
+
 def test_rpath_comes_from_all_that_a_library_is_there_for_runpath_from_nobody_else() -> None:
     main = loaded("/bin/main", rpath=("$ORIGIN/m",))
     middle = loaded("/lib/middle", main, runpath=("/r",))

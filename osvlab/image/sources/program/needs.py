@@ -24,6 +24,7 @@ from osvlab.image.sources.program.host_tree import HostTree
 __all__ = ["Needs"]
 
 _LIBRARIES = b"/usr/lib"
+_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -206,6 +207,8 @@ class Needs:
         if not texts:
             return
         one = f"missing library: {texts[0]}"
+        if len(texts) > _SHOWN:
+            texts = [*texts[:_SHOWN], f"and {len(texts) - _SHOWN} more"]
         raise RecipeError(
             one if len(texts) == 1 else "missing libraries:\n  " + "\n  ".join(texts),
             hint="Install it, name its folder with library_path=[...], or exclude=[...] what needs it.",

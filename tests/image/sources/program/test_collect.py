@@ -176,6 +176,21 @@ def test_missing_libraries_are_all_named_with_who_needs_them_and_where_was_looke
     assert "library_path=" in str(caught.value)
 
 
+def test_a_long_list_is_cut(objects: Objects, top: Path, kernel: Kernel) -> None:
+    gone = [objects.library(top / f"lib{number}.so") for number in range(25)]
+    program = objects.program(top / "p", gone, RUNPATH + ":".join(f"/no/{number}" for number in range(30)))
+    for path in gone:
+        path.unlink()
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_program(program, kernel=kernel)
+    lines = caught.value.message.splitlines()
+    assert lines[-1] == "  and 5 more"
+    assert len(lines) == 22
+    assert "/no/19" in lines[1]
+    assert "/no/20" not in lines[1]
+    assert "more" in lines[1]
+
+
 def test_a_library_that_is_none(objects: Objects, top: Path, kernel: Kernel) -> None:
     library = objects.library(top / "libx.so")
     program = objects.program(top / "p", [library], f"{RUNPATH}$ORIGIN")
