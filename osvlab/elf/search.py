@@ -186,6 +186,6 @@ class Namespace:
                 return None
             known = self.loaded.setdefault(found.file, found)
             self._names[name] = known
-            if known.program.soname is not None and known.loader is not None:
+            if known.program.soname is not None:
                 self._names.setdefault(known.program.soname, known)
         return known

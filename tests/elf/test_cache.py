@@ -74,6 +74,16 @@ def test_a_cache_with_libraries_for_other_cpus(made: Path, kind: str) -> None:
 
 
 @needs_ldconfig
+def test_entries_for_features_of_old_are_passed_over(made: Path, tmp_path: Path) -> None:
+    data = bytearray((made / "new").read_bytes())
+    (count,) = struct.unpack_from("<I", data, 20)
+    for index in range(count):
+        struct.pack_into("<Q", data, 48 + 24 * index + 16, 1 << 52)
+    (tmp_path / "legacy").write_bytes(data)
+    assert read_cache(tmp_path / "legacy") == []
+
+
+@needs_ldconfig
 def test_a_cache_of_the_oldest_format_is_refused(made: Path) -> None:
     with pytest.raises(CacheError, match=r"old is damaged, or no cache of ld.so") as caught:
         read_cache(made / "old")

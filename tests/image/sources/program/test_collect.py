@@ -256,6 +256,22 @@ def test_what_is_opened_by_name_or_path(objects: Objects, top: Path, kernel: Ker
         Recipe.from_program(program, libraries=["libno.so"], kernel=kernel)
 
 
+def test_what_is_opened_gets_links_too(objects: Objects, top: Path, kernel: Kernel) -> None:
+    first = objects.library(top / "lib/libfirst.so")
+    named = objects.library(top / "lib/libnamed.so")
+    second = objects.library(top / "app/lib/x86_64-linux-gnu/libsecond.so")
+    module = objects.library(
+        top / "app/module.so", [first, second], "-rpath", "$ORIGIN/$LIB", "--enable-new-dtags"
+    )
+    program = objects.program(top / "p")
+    recipe = Recipe.from_program(
+        program, libraries=["libnamed.so"], data=[module], library_path=[top / "lib"], kernel=kernel
+    )
+    for library in (first, named, second):
+        link = recipe.tree.resolve(b"/usr/lib/" + bytes(Path(library.name)))
+        assert link == (f"/host{library}".encode(), HostFile.at(library))
+
+
 def test_programs_and_libraries_among_the_data_bring_what_they_need(
     objects: Objects, top: Path, kernel: Kernel
 ) -> None:
