@@ -172,7 +172,8 @@ class Recipe(FromProgram):
         """
         from osvlab.image.sources.manifest import read_manifest
 
-        return cls.from_collection(read_manifest(path, variables, base), command, fs)
+        files = read_manifest(path, variables, base, needs_command=command is None)
+        return cls.from_collection(files, command, fs)
 
     @classmethod
     def from_capstanfile(

@@ -39,6 +39,8 @@ def read_manifest(
     path: str | os.PathLike[str],
     variables: Mapping[str, str] | None = None,
     base: str | os.PathLike[str] | None = None,
+    *,
+    needs_command: bool = True,
 ) -> Collection:
     """Collect what a manifest lists. See `osvlab.Recipe.from_manifest`.
 
@@ -49,7 +51,11 @@ def read_manifest(
     RecipeError
         It cannot be read, or lines of it are wrong; all of them are listed.
     """
-    return _Manifest(Path(path), dict(variables or {}), base).collect()
+    manifest = _Manifest(Path(path), dict(variables or {}), base)
+    manifest.collect()
+    if needs_command:
+        manifest.find_command()
+    return manifest.files
 
 
 class _WrongLine(Exception):
@@ -69,7 +75,14 @@ class _Manifest:
         """What paths of the host are relative to."""
         return os.path.abspath(self.path.parent if self.given_base is None else self.given_base)
 
-    def collect(self) -> Collection:
+    def collect(self) -> None:
+        """Add what the manifest lists.
+
+        Raises
+        ------
+        RecipeError
+            Lines of it are wrong.
+        """
         text = read_text(self.path, "manifest", LARGEST)
         self.variables = {**self._well_known(), **self.variables}
         for number, line in enumerate(text.splitlines(), 1):
@@ -83,8 +96,6 @@ class _Manifest:
             )
         self.files.reasons[b"/"] = f"is what {self.path} lists"
         self.files.origin = os.fspath(self.path)
-        self.files.command = self._command()
-        return self.files
 
     def _well_known(self) -> dict[str, str]:
         """Return what OSv's build defines."""
@@ -191,18 +202,17 @@ class _Manifest:
             reason = f"is {place}, as {line} says"
         self.files.add(os.fsencode(guest), node, reason)
 
-    def _command(self) -> str | None:
-        """Return the command that OSv's build left beside its manifest."""
+    def find_command(self) -> None:
+        """Take the command that OSv's build left beside its manifest."""
         beside = self.path.parent / "cmdline"
         if not beside.is_file():
-            return None
+            return
         options, command = split_command_line(read_text(beside, "command line").replace("\0", " ").strip())
-        if not command:
-            return None
-        # Where the root filesystem is, is a matter of the image that is built, not of the one that was.
-        others = " ".join(word for word in options.split() if not word.startswith("--rootfs"))
-        publish(Note(f"the command is the one in {beside}: {command}"))
-        return join_command_line(others, command)
+        if command:
+            # Where the root filesystem is, is a matter of the image that is built, not of the one that was.
+            others = " ".join(word for word in options.split() if not word.startswith("--rootfs"))
+            publish(Note(f"the command is the one in {beside}: {command}"))
+            self.files.command = join_command_line(others, command)
 
 
 def _follow(path: str) -> str:

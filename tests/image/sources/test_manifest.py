@@ -202,7 +202,10 @@ def test_the_command_is_the_one_that_osvs_build_left(tmp_path: Path) -> None:
     with listening(heard.append):
         assert recipe(tmp_path, "/hello: data", None).command == "--cwd=/x /hello one"
     assert any(isinstance(event, Note) and "cmdline: /hello one" in event.text for event in heard)
-    assert recipe(tmp_path, "/hello: data", "/other").command == "/other"
+    heard.clear()
+    with listening(heard.append):
+        assert recipe(tmp_path, "/hello: data", "/other").command == "/other"
+    assert heard == []
 
 
 def test_without_any_command_there_has_to_be_one_program(tmp_path: Path, app: Path) -> None:
