@@ -63,12 +63,13 @@ def add(commands: Commands) -> None:
 def do(options: argparse.Namespace) -> int:
     """Build it and print what it is."""
     from osvlab.image.build import build
+    from osvlab.image.modules import chosen_modules
 
     progress = Progress(as_json=options.json, quiet=options.quiet)
     with progress.shown():
         recipe, output = _recipe(options)
         if options.verbose:
-            show_reasons(recipe, progress)
+            show_reasons(recipe.with_modules(chosen_modules(options.module)), progress)
         image = build(
             recipe, kernel=options.kernel, modules=options.module, size=options.size, output=output
         )

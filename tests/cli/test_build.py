@@ -97,9 +97,10 @@ def test_a_manifest_with_variables_and_a_base(tmp_path: Path, hello: Path) -> No
 def test_reasons_are_told_when_asked_for(hello: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("app").mkdir()
     shutil.copy(hello, "app/hello")
-    assert main(["build", "app", "-v", "--size", "1G"]) == 0
+    assert main(["build", "app", "-v", "--size", "1G", "--module", "httpserver"]) == 0
     told = capsys.readouterr().err
     assert "osvlab: /hello comes from the directory app\n" in told
+    assert "osvlab: /usr/lib/libhttpserver-api.so belongs to the module httpserver\n" in told
     assert "osvlab: 1 GiB were asked for: rofs has the size of its content\n" in told
     assert main(["build", "app", "--verbose", "--json"]) == 0
     told = capsys.readouterr()
