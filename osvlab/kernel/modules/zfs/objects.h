@@ -12,15 +12,15 @@ struct object;
 
 // --- objset.c, dnode.c, buffer.c: sets of objects, objects, their blocks in memory
 
-int objset_open(struct zfs_pool *pool, struct blkptr *pointer, struct objset **out);
-void objset_close(struct objset *set);
-int objset_sync(struct objset *set); // one pass: everything dirty is written, *pointer is new
+int objset_open(struct zfs_pool *pool, struct blkptr *pointer, struct object_set **out);
+void objset_close(struct object_set *set);
+int objset_sync(struct object_set *set); // one pass: everything dirty is written, *pointer is new
 
-int object_hold(struct objset *set, uint64_t number, struct object **out); // -ENOENT: it is free
+int object_hold(struct object_set *set, uint64_t number, struct object **out); // -ENOENT: it is free
 void object_put(struct object *object);
-int object_allocate(struct objset *set, uint8_t type, uint32_t block_size, uint8_t bonus_type,
+int object_allocate(struct object_set *set, uint8_t type, uint32_t block_size, uint8_t bonus_type,
                     uint16_t bonus_length, struct object **out);
-int object_free(struct objset *set, uint64_t number);
+int object_free(struct object_set *set, uint64_t number);
 uint64_t object_number(const struct object *object);
 const struct dnode *object_dnode(const struct object *object);
 const void *object_bonus(const struct object *object);
@@ -33,17 +33,17 @@ int object_set_block_size(struct object *object, uint32_t size); // of one with 
 
 // --- zap.c, zap_leaf.c: names to integers of 1, 2, 4 or 8 bytes
 
-int zap_create(struct objset *set, uint8_t type, uint64_t *number);
-int zap_lookup(struct objset *set, uint64_t zap, const char *name, unsigned integer_size,
+int zap_create(struct object_set *set, uint8_t type, uint64_t *number);
+int zap_lookup(struct object_set *set, uint64_t zap, const char *name, unsigned integer_size,
                unsigned count, void *out); // -ENOENT; -EOVERFLOW: the value is longer
-int zap_add(struct objset *set, uint64_t zap, const char *name, unsigned integer_size,
+int zap_add(struct object_set *set, uint64_t zap, const char *name, unsigned integer_size,
             unsigned count, const void *value); // -EEXIST
-int zap_update(struct objset *set, uint64_t zap, const char *name, unsigned integer_size,
+int zap_update(struct object_set *set, uint64_t zap, const char *name, unsigned integer_size,
                unsigned count, const void *value);
-int zap_remove(struct objset *set, uint64_t zap, const char *name); // -ENOENT
-int zap_count(struct objset *set, uint64_t zap, uint64_t *count);
+int zap_remove(struct object_set *set, uint64_t zap, const char *name); // -ENOENT
+int zap_count(struct object_set *set, uint64_t zap, uint64_t *count);
 // From a position (0: the first) on, in the order of hashes; `visit` says false to stop.
 typedef bool zap_visitor(void *argument, uint64_t next, const char *name, unsigned integer_size,
                          unsigned count, const void *value);
-int zap_each(struct objset *set, uint64_t zap, uint64_t position, zap_visitor *visit,
+int zap_each(struct object_set *set, uint64_t zap, uint64_t position, zap_visitor *visit,
              void *argument);

@@ -10,7 +10,7 @@
 #include "ondisk.h"
 #include "zfs.h"
 
-struct objset;
+struct object_set;
 
 enum {
     CHECKSUM_OFF = 2,
@@ -94,7 +94,7 @@ struct zfs_pool {
     bool has_lz4;          // lz4_compress is active
     const char *read_only; // why; NULL: it is not
     int failed;            // a write failed: nothing more is written
-    struct objset *mos;
+    struct object_set *mos;
     struct space *space;
     struct labels *labels;
     uint64_t dirty_bytes;
