@@ -34,6 +34,9 @@ enum {
 
 #define BLOCK_MAX (128 * 1024)
 
+// One line on the console, "[zfs] ...", with %s, %u, %lu and %lx.
+__attribute__((format(printf, 1, 2))) void zfs_report(const char *format, ...);
+
 // --- block.c: blocks by their pointers
 
 static inline bool block_is_hole(const struct blkptr *pointer) {
@@ -62,13 +65,17 @@ void block_free(struct zfs_pool *pool, struct blkptr *pointer);
 
 int space_open(struct zfs_pool *pool);
 void space_close(struct zfs_pool *pool);
-int space_allocate(struct zfs_pool *pool, uint64_t size, uint64_t *offset);
+int space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset);
 void space_free(struct zfs_pool *pool, uint64_t offset, uint64_t size);
 bool space_changed(const struct zfs_pool *pool); // since space_write
 int space_write(struct zfs_pool *pool);          // appends what changed to the space maps
 void space_done(struct zfs_pool *pool);          // the group is durable: what it freed may be used
-uint64_t space_total(const struct zfs_pool *pool);
+uint64_t space_total(const struct zfs_pool *pool); // bytes, without what is kept in reserve
 uint64_t space_used(const struct zfs_pool *pool);
+// What this group may still write, in bytes: a call that makes files grow asks before it accepts
+// data (and after zfs_sync again, because freed space becomes available then). Removing files asks
+// nothing, and lives on the reserve.
+uint64_t space_available(const struct zfs_pool *pool);
 
 // --- label.c: the labels and the uberblock ring
 
