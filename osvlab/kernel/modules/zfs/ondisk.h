@@ -62,6 +62,13 @@ struct uberblock {
     uint64_t software_version;      /* of who wrote it */
 };
 
+/* What a block pointer to a gang leads to: up to three smaller blocks, which may be gangs again. */
+struct gang_header {
+    struct blkptr child[3];         /* holes: fewer */
+    uint64_t padding[11];
+    struct zio_eck eck;             /* the verifier: vdev, offset, birth txg, 0, of the pointer's first copy */
+};
+
 /* The MOS: the pool's own objects. Everything with a number is an object, and a dnode describes it. */
 
 #define DNODE_SHIFT 9

@@ -89,10 +89,12 @@ enum { POOL_ACTIVE = 0, POOL_EXPORTED = 1 };
 
 struct space;
 struct labels;
+struct block_memory;
 
 struct zfs_pool {
     struct zfs_disk *disk;
     struct uberblock uberblock; // the last durable one
+    struct blkptr root;         // of the MOS as it is now: objset_sync changes it
     uint64_t txg;               // that is being filled; in zfs_sync, that is being written
     unsigned pass;              // in zfs_sync: 1, 2, ...
     unsigned ashift;
@@ -104,6 +106,7 @@ struct zfs_pool {
     struct object_set *mos;
     struct space *space;
     struct labels *labels;
+    struct block_memory *memory;
     uint64_t dirty_bytes;
     struct zfs_dataset *datasets; // that are open
     // What datasets use: changed by block_write and block_free through the dataset that syncs now.
