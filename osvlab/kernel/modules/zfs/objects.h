@@ -12,7 +12,10 @@ struct object;
 
 // --- objset.c, dnode.c, buffer.c: sets of objects, objects, their blocks in memory
 
+// *pointer is where the set is, and changes when it is synced: it must stay where it is.
 int objset_open(struct zfs_pool *pool, struct blkptr *pointer, struct object_set **out);
+int objset_create(struct zfs_pool *pool, struct blkptr *pointer, uint64_t type,
+                  struct object_set **out); // an empty one; *pointer is a hole
 void objset_close(struct object_set *set);
 int objset_sync(struct object_set *set); // one pass: everything dirty is written, *pointer is new
 
@@ -47,3 +50,11 @@ typedef bool zap_visitor(void *argument, uint64_t next, const char *name, unsign
                          unsigned count, const void *value);
 int zap_each(struct object_set *set, uint64_t zap, uint64_t position, zap_visitor *visit,
              void *argument);
+
+// --- dsl.c: datasets
+
+// Makes the root directory, $MOS, $ORIGIN and the pool's own dataset in a new MOS that has its
+// object directory (object 1) and no more.
+int dsl_create_pool(struct zfs_pool *pool, unsigned compression);
+// Closes all datasets, the MOS and the cache; nothing is written.
+void objects_close(struct zfs_pool *pool);

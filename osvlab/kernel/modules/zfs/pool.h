@@ -104,10 +104,13 @@ struct zfs_pool {
     const char *read_only; // why; NULL: it is not
     int failed;            // a write failed: nothing more is written
     struct object_set *mos;
+    struct cache *cache; // buffer.c: blocks in memory
     struct space *space;
     struct labels *labels;
     struct block_memory *memory;
-    uint64_t dirty_bytes;
+    uint64_t dirty_bytes; // in memory; dirty_space: what they may take on disk
+    uint64_t dirty_space;
+    int64_t mos_delta[3]; // what the MOS came to use, and $MOS is not yet told
     struct zfs_dataset *datasets; // that are open
     // What datasets use: changed by block_write and block_free through the dataset that syncs now.
     struct zfs_dataset *charged;

@@ -33,6 +33,7 @@ struct zfs_services {
     uint64_t (*now)(void); // nanoseconds since 1970
     void (*random)(void *out, size_t size);
     void (*say)(const char *message); // one line, to the console
+    size_t cache_bytes;               // of clean blocks kept in memory; 0: 16 MiB
 };
 extern const struct zfs_services *zfs_services; // set before anything else is called
 
@@ -96,8 +97,10 @@ int zfs_set_attributes(struct zfs_dataset *dataset, uint64_t object, unsigned wh
                        const struct zfs_attributes *values);
 long zfs_read(struct zfs_dataset *dataset, uint64_t object, uint64_t offset, void *buffer,
               size_t size); // up to the file's end
+// The file grows if need be. Less than `size`: memory or space ran out. -ENOSPC may be gone after
+// zfs_sync, because what was freed is free only then.
 long zfs_write(struct zfs_dataset *dataset, uint64_t object, uint64_t offset, const void *data,
-               size_t size); // the file grows if need be
+               size_t size);
 int zfs_truncate(struct zfs_dataset *dataset, uint64_t object, uint64_t size);
 int zfs_seek_data(struct zfs_dataset *dataset, uint64_t object, uint64_t *offset, bool hole);
 long zfs_read_link(struct zfs_dataset *dataset, uint64_t object, char *out, size_t size);
