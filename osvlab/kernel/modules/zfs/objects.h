@@ -19,7 +19,8 @@ int objset_create(struct zfs_pool *pool, struct blkptr *pointer, uint64_t type,
 void objset_close(struct object_set *set);
 int objset_sync(struct object_set *set); // one pass: everything dirty is written, *pointer is new
 
-int object_hold(struct object_set *set, uint64_t number, struct object **out); // -ENOENT: it is free
+int object_hold(struct object_set *set, uint64_t number,
+                struct object **out); // -ENOENT: it is free
 void object_put(struct object *object);
 int object_allocate(struct object_set *set, uint8_t type, uint32_t block_size, uint8_t bonus_type,
                     uint16_t bonus_length, struct object **out);

@@ -66,7 +66,7 @@ void block_free(struct zfs_pool *pool, struct blkptr *pointer);
 int space_open(struct zfs_pool *pool);
 void space_close(struct zfs_pool *pool);
 int space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset);
-void space_free(struct zfs_pool *pool, uint64_t offset, uint64_t size);
+void space_free(struct zfs_pool *pool, uint64_t offset, uint64_t size, uint64_t birth);
 bool space_changed(const struct zfs_pool *pool); // since space_write
 int space_write(struct zfs_pool *pool);          // appends what changed to the space maps
 void space_done(struct zfs_pool *pool);          // the group is durable: what it freed may be used
@@ -110,7 +110,7 @@ struct zfs_pool {
     struct block_memory *memory;
     uint64_t dirty_bytes; // in memory; dirty_space: what they may take on disk
     uint64_t dirty_space;
-    int64_t mos_delta[3]; // what the MOS came to use, and $MOS is not yet told
+    int64_t mos_delta[3];         // what the MOS came to use, and $MOS is not yet told
     struct zfs_dataset *datasets; // that are open
     // What datasets use: changed by block_write and block_free through the dataset that syncs now.
     struct zfs_dataset *charged;

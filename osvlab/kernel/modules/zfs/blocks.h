@@ -1,0 +1,65 @@
+// Parts of a block pointer, and of reading and freeing blocks, for the lower half only.
+#pragma once
+
+#include "codec.h"
+#include "pool.h"
+
+enum { SECTOR_SIZE = 1 << SECTOR_SHIFT, GANG_DEPTH = 4 };
+
+// Memory for one block on its way, and for packing it: there is one lock for the pool, so one of it.
+struct block_memory {
+    uint8_t packed[BLOCK_MAX];
+    uint8_t table[CODEC_TABLE];
+};
+
+// A pool's memory, before anything of it is read.
+struct zfs_pool *pool_make(struct zfs_disk *disk);
+void pool_unmake(struct zfs_pool *pool);
+
+static inline uint64_t pointer_bits(const struct blkptr *pointer, unsigned from, unsigned count) {
+    return pointer->properties >> from & (((uint64_t)1 << count) - 1);
+}
+static inline size_t pointer_size(const struct blkptr *pointer) {
+    return (size_t)(pointer_bits(pointer, 0, 16) + 1) << SECTOR_SHIFT;
+}
+static inline size_t pointer_stored(const struct blkptr *pointer) {
+    return (size_t)(pointer_bits(pointer, 16, 16) + 1) << SECTOR_SHIFT;
+}
+static inline uint64_t pointer_birth(const struct blkptr *pointer) {
+    return pointer->physical_birth != 0 ? pointer->physical_birth : pointer->birth;
+}
+
+static inline bool dva_empty(const struct dva *dva) {
+    return dva->word0 == 0 && dva->word1 == 0;
+}
+static inline bool dva_is_gang(const struct dva *dva) {
+    return dva->word1 >> 63;
+}
+static inline uint64_t dva_offset(const struct dva *dva) { // in the data area
+    return (dva->word1 & ~((uint64_t)1 << 63)) << SECTOR_SHIFT;
+}
+static inline uint64_t dva_taken(const struct dva *dva) {
+    return (dva->word0 & 0xffffff) << SECTOR_SHIFT;
+}
+// Whether it lies on the disk that there is, with `size` bytes; -EIO: not.
+int dva_check(struct zfs_pool *pool, const struct dva *dva, uint64_t size);
+
+// What is stored, from the first copy whose checksum is right, gangs put together.
+int block_read_stored(struct zfs_pool *pool, const struct blkptr *pointer, uint8_t *buffer,
+                      unsigned depth);
+// Gives its space back, that of a gang's members too.
+void block_free_space(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
+
+// Takes space for what the pointer describes, and writes it.
+int block_write_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
+                       unsigned copies, unsigned depth);
+// Takes space for `copies` of `size` bytes and says so in the pointer; all of them or none.
+int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies);
+
+// --- gang.c: a block in up to three pieces, when no place was large enough for the whole
+
+int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct dva *dva,
+              uint8_t *buffer, unsigned depth);
+void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
+int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data, unsigned copies,
+               unsigned depth);

@@ -1,0 +1,331 @@
+// The four labels of a vdev: each has the pool's configuration and a ring of uberblocks.
+//
+// Invariant: at any moment at least two labels have a whole configuration, and all uberblocks but
+// those of the group that is being completed are whole. So labels are written two at a time, with
+// a flush between, and an uberblock only after a flush of what it points to.
+//
+// Specified in: "ZFS On-Disk Specification" (2006), chapter 1.
+
+#include "label.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "codec.h"
+
+static uint64_t label_offset(const struct labels *labels, unsigned label) {
+    return label < 2 ? label * (uint64_t)LABEL_SIZE
+                     : labels->size - (LABELS - label) * (uint64_t)LABEL_SIZE;
+}
+
+// --- The configuration
+
+static bool read_config(struct zfs_pool *pool, unsigned label, uint8_t *region,
+                        struct nvlist *config) {
+    uint64_t offset = label_offset(pool->labels, label) + LABEL_NVLIST;
+    return pool->disk->read(pool->disk, offset, region, LABEL_NVLIST_SIZE) == 0 &&
+           nvlist_open(region, LABEL_NVLIST_SIZE - sizeof(struct zio_eck), config);
+}
+
+static bool config_right(struct zfs_pool *pool, unsigned label, uint8_t *region) {
+    uint64_t verifier[4] = {label_offset(pool->labels, label) + LABEL_NVLIST};
+    return checksum_embedded_right(region, LABEL_NVLIST_SIZE, verifier);
+}
+
+// The configuration with the highest txg of those that are whole; `spare` is for the others.
+static int best_config(struct zfs_pool *pool, uint8_t **region, uint8_t **spare,
+                       struct nvlist *config) {
+    uint64_t best = 0;
+    for (unsigned label = 0; label < LABELS; label++) {
+        struct nvlist found;
+        uint64_t txg;
+        if (!read_config(pool, label, *spare, &found) || !nvlist_u64(&found, "txg", &txg) ||
+            txg <= best)
+            continue;
+        if (!config_right(pool, label, *spare)) {
+            zfs_report("label %u at offset %lu: wrong checksum", label,
+                       label_offset(pool->labels, label) + LABEL_NVLIST);
+            continue;
+        }
+        uint8_t *previous = *region;
+        *region = *spare;
+        *spare = previous;
+        *config = found;
+        best = txg;
+    }
+    return best == 0 ? -EINVAL : 0;
+}
+
+bool label_feature_known(const char *name, size_t length) {
+    static const char *const known[] = {"com.delphix:async_destroy", "com.delphix:empty_bpobj",
+                                        "org.illumos:lz4_compress"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strlen(known[i]) == length && memcmp(known[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+static int check_features(const struct nvlist *config) {
+    struct nvlist features;
+    struct nvpair pair;
+    if (!nvlist_list(config, "features_for_read", &features))
+        return 0;
+    while (nvlist_next(&features, &pair)) {
+        char name[100];
+        size_t length = pair.name_length < sizeof(name) ? pair.name_length : sizeof(name) - 1;
+        if (label_feature_known(pair.name, pair.name_length))
+            continue;
+        memcpy(name, pair.name, length);
+        name[length] = 0;
+        zfs_report("the pool uses feature %s, which this kernel does not know", name);
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+static int check_vdev(struct zfs_pool *pool, const struct nvlist *vdev) {
+    struct labels *labels = pool->labels;
+    char type[16] = "of no type";
+    uint64_t metaslab_shift, ashift, log = 0;
+
+    nvlist_string(vdev, "type", type, sizeof(type));
+    nvlist_u64(vdev, "is_log", &log);
+    if ((strcmp(type, "disk") != 0 && strcmp(type, "file") != 0) || log != 0) {
+        zfs_report("pool %s: its vdev is %s; only single disks are known", pool->name,
+                   log != 0 ? "a log device" : type);
+        return -ENOTSUP;
+    }
+    if (!nvlist_u64(vdev, "metaslab_array", &labels->metaslab_array) ||
+        !nvlist_u64(vdev, "metaslab_shift", &metaslab_shift) ||
+        !nvlist_u64(vdev, "ashift", &ashift) || !nvlist_u64(vdev, "asize", &labels->asize)) {
+        zfs_report("label of pool %s: vdev_tree is not complete", pool->name);
+        return -EINVAL;
+    }
+    if (ashift < ASHIFT_MIN || ashift > ASHIFT_MAX || metaslab_shift < ashift + 3 ||
+        metaslab_shift > 50 || labels->asize >> metaslab_shift == 0) {
+        zfs_report("label of pool %s: ashift %lu, metaslab_shift %lu, asize %lu are impossible",
+                   pool->name, ashift, metaslab_shift, labels->asize);
+        return -EINVAL;
+    }
+    if (labels->asize > labels->size - VDEV_DATA - 2 * LABEL_SIZE) {
+        zfs_report("pool %s: its disk was cut: %lu bytes are left, %lu of data were there",
+                   pool->name, labels->size, labels->asize);
+        return -EINVAL;
+    }
+    pool->ashift = (unsigned)ashift;
+    labels->metaslab_shift = (unsigned)metaslab_shift;
+    return 0;
+}
+
+static int parse_config(struct zfs_pool *pool, const struct nvlist *config) {
+    struct nvlist vdev;
+    uint64_t guid, children = 1;
+
+    nvlist_u64(config, "vdev_children", &children);
+    if (!nvlist_u64(config, "version", &pool->version) ||
+        !nvlist_u64(config, "state", &pool->state) ||
+        !nvlist_u64(config, "pool_guid", &pool->guid) || !nvlist_u64(config, "guid", &guid) ||
+        !nvlist_string(config, "name", pool->name, sizeof(pool->name)) ||
+        !nvlist_list(config, "vdev_tree", &vdev)) {
+        zfs_report("label: the configuration is not complete");
+        return -EINVAL;
+    }
+    if (pool->version != 5000 && (pool->version < 1 || pool->version > 28)) {
+        zfs_report("pool %s has version %lu; 1 to 28 and 5000 are known", pool->name,
+                   pool->version);
+        return -ENOTSUP;
+    }
+    if (pool->state > POOL_EXPORTED) {
+        zfs_report("pool %s was destroyed, or the disk is a spare or a cache", pool->name);
+        return -ENXIO;
+    }
+    if (children != 1) {
+        zfs_report("pool %s is made of %lu vdevs; only single disks are known", pool->name,
+                   children);
+        return -ENOTSUP;
+    }
+    pool->labels->guid_sum = pool->guid + guid;
+    int status = check_features(config);
+    return status < 0 ? status : check_vdev(pool, &vdev);
+}
+
+// --- The uberblocks
+
+static unsigned slot_shift(const struct zfs_pool *pool) {
+    return pool->ashift > UBERBLOCK_SHIFT_MIN ? pool->ashift : UBERBLOCK_SHIFT_MIN;
+}
+
+static uint64_t slot_offset(const struct zfs_pool *pool, unsigned label, unsigned slot) {
+    return label_offset(pool->labels, label) + LABEL_UBERBLOCKS +
+           ((uint64_t)slot << slot_shift(pool));
+}
+
+static void find_uberblocks(struct zfs_pool *pool, unsigned label, uint8_t *ring) {
+    struct labels *labels = pool->labels;
+    if (pool->disk->read(pool->disk, label_offset(labels, label) + LABEL_UBERBLOCKS, ring,
+                         LABEL_UBERBLOCKS_SIZE) < 0)
+        return;
+    for (unsigned slot = 0; slot < LABEL_UBERBLOCKS_SIZE >> slot_shift(pool); slot++) {
+        const struct uberblock *uberblock = (void *)(ring + ((size_t)slot << slot_shift(pool)));
+        if (uberblock->magic != UBERBLOCK_MAGIC || uberblock->guid_sum != labels->guid_sum)
+            continue;
+        labels->candidates[labels->count++] =
+            (struct candidate){uberblock->txg, uberblock->timestamp, label, slot, false};
+    }
+}
+
+static struct candidate *best_candidate(struct labels *labels) {
+    struct candidate *best = NULL;
+    for (struct candidate *one = labels->candidates; one < labels->candidates + labels->count;
+         one++)
+        if (!one->tried && (best == NULL || one->txg > best->txg ||
+                            (one->txg == best->txg && one->timestamp > best->timestamp)))
+            best = one;
+    return best;
+}
+
+int label_candidate(struct zfs_pool *pool, struct uberblock *out) {
+    struct labels *labels = pool->labels;
+    size_t size = (size_t)1 << slot_shift(pool);
+    struct candidate *candidate;
+    uint8_t *region = zfs_services->allocate(size);
+    int status = region == NULL ? -ENOMEM : -ENOENT;
+
+    while (status == -ENOENT && (candidate = best_candidate(labels)) != NULL) {
+        candidate->tried = true;
+        if (candidate->txg == out->txg && candidate->timestamp == out->timestamp)
+            continue; // the same in another label
+        uint64_t offset = slot_offset(pool, candidate->label, candidate->slot);
+        uint64_t verifier[4] = {offset};
+        if (pool->disk->read(pool->disk, offset, region, size) < 0 ||
+            !checksum_embedded_right(region, size, verifier)) {
+            zfs_report("label %u, uberblock %u at offset %lu: wrong checksum", candidate->label,
+                       candidate->slot, offset);
+            continue;
+        }
+        memcpy(out, region, sizeof(*out));
+        if (labels->newest < out->txg)
+            labels->newest = out->txg;
+        status = 0;
+    }
+    if (region != NULL)
+        zfs_services->free(region, size);
+    return status;
+}
+
+int label_read(struct zfs_pool *pool) {
+    struct labels *labels = pool->labels;
+    labels->size = pool->disk->size & ~(uint64_t)(LABEL_SIZE - 1);
+    if (labels->size < VDEV_DATA + 2 * LABEL_SIZE + (1 << 20)) {
+        zfs_report("disk %s is too small for a pool: %lu bytes", pool->disk->path,
+                   pool->disk->size);
+        return -EINVAL;
+    }
+    size_t most = LABELS * (LABEL_UBERBLOCKS_SIZE >> UBERBLOCK_SHIFT_MIN);
+    uint8_t *region = zfs_services->allocate(LABEL_UBERBLOCKS_SIZE);
+    uint8_t *spare = zfs_services->allocate(LABEL_UBERBLOCKS_SIZE);
+    labels->candidates = zfs_services->allocate(most * sizeof(struct candidate));
+    struct nvlist config;
+    int status = -ENOMEM;
+    if (region == NULL || spare == NULL || labels->candidates == NULL)
+        goto out;
+    status = best_config(pool, &region, &spare, &config);
+    if (status < 0)
+        zfs_report("disk %s has no label of a pool", pool->disk->path);
+    if (status == 0)
+        status = parse_config(pool, &config);
+    if (status < 0)
+        goto out;
+    for (unsigned label = 0; label < LABELS; label++)
+        find_uberblocks(pool, label, region);
+out:
+    if (region != NULL)
+        zfs_services->free(region, LABEL_UBERBLOCKS_SIZE);
+    if (spare != NULL)
+        zfs_services->free(spare, LABEL_UBERBLOCKS_SIZE);
+    return status;
+}
+
+void label_close(struct zfs_pool *pool) {
+    size_t most = LABELS * (LABEL_UBERBLOCKS_SIZE >> UBERBLOCK_SHIFT_MIN);
+    if (pool->labels->candidates != NULL)
+        zfs_services->free(pool->labels->candidates, most * sizeof(struct candidate));
+    pool->labels->candidates = NULL;
+}
+
+// --- Writing
+
+static int write_config(struct zfs_pool *pool, unsigned label, uint8_t *region) {
+    uint64_t offset = label_offset(pool->labels, label) + LABEL_NVLIST;
+    uint64_t verifier[4] = {offset};
+    checksum_embedded_write(region, LABEL_NVLIST_SIZE, verifier);
+    return pool->disk->write(pool->disk, offset, region, LABEL_NVLIST_SIZE);
+}
+
+// Two at a time: a power cut finds the other two whole.
+static int write_configs(struct zfs_pool *pool, uint8_t *region) {
+    for (unsigned first = 0; first < 2; first++) {
+        int status = write_config(pool, first, region);
+        if (status == 0)
+            status = write_config(pool, first + 2, region);
+        if (status == 0)
+            status = pool->disk->flush(pool->disk);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+// Only the state and the txg change; what else there is belongs to whoever made the pool.
+int label_write(struct zfs_pool *pool) {
+    uint8_t *region = zfs_services->allocate(LABEL_NVLIST_SIZE);
+    uint8_t *spare = zfs_services->allocate(LABEL_NVLIST_SIZE);
+    struct nvlist config;
+    int status = -ENOMEM;
+    if (region == NULL || spare == NULL)
+        goto out;
+    status = best_config(pool, &region, &spare, &config);
+    if (status < 0)
+        goto out;
+    status = -EINVAL;
+    if (!nvlist_set_u64(&config, "state", pool->state) ||
+        !nvlist_set_u64(&config, "txg", pool->uberblock.txg))
+        goto out;
+    status = write_configs(pool, region);
+out:
+    if (region != NULL)
+        zfs_services->free(region, LABEL_NVLIST_SIZE);
+    if (spare != NULL)
+        zfs_services->free(spare, LABEL_NVLIST_SIZE);
+    return status;
+}
+
+int uberblock_write(struct zfs_pool *pool) {
+    size_t size = (size_t)1 << slot_shift(pool);
+    unsigned slot = (unsigned)(pool->txg % (LABEL_UBERBLOCKS_SIZE >> slot_shift(pool)));
+    uint8_t *region = zfs_services->allocate(size);
+    if (region == NULL)
+        return -ENOMEM;
+    struct uberblock new = pool->uberblock;
+    new.txg = pool->txg;
+    new.timestamp = zfs_services->now() / 1000000000;
+    new.rootbp = pool->root;
+    memcpy(region, &new, sizeof(new));
+    int status = pool->disk->flush(pool->disk);
+    if (status == 0 && pool->state != POOL_ACTIVE) {
+        pool->state = POOL_ACTIVE;
+        status = label_write(pool);
+    }
+    for (unsigned label = 0; status == 0 && label < LABELS; label++) {
+        uint64_t offset = slot_offset(pool, label, slot);
+        uint64_t verifier[4] = {offset};
+        checksum_embedded_write(region, size, verifier);
+        status = pool->disk->write(pool->disk, offset, region, size);
+    }
+    if (status == 0)
+        status = pool->disk->flush(pool->disk);
+    if (status == 0)
+        pool->uberblock = new;
+    zfs_services->free(region, size);
+    return status;
+}

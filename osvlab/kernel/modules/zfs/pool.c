@@ -1,0 +1,154 @@
+// A pool as a whole: opened from its newest uberblock, closed, forgotten.
+//
+// Invariant: a pool is opened for writing only if everything that might be changed is understood.
+
+#include "pool.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "blocks.h"
+#include "label.h"
+#include "objects.h"
+
+// --- Opening
+
+static bool visit_feature(void *argument, uint64_t next, const char *name, unsigned integer_size,
+                          unsigned count, const void *value) {
+    const char **unknown = argument;
+    uint64_t uses = 0;
+    (void)next;
+    if (integer_size == 8 && count == 1)
+        memcpy(&uses, value, sizeof(uses));
+    if (uses == 0 || label_feature_known(name, strlen(name)))
+        return true;
+    zfs_report("feature %s is in use, which this kernel does not know", name);
+    *unknown = name;
+    return false;
+}
+
+// Whether one of the MOS's two lists of features names one that is in use and not known here.
+static int unknown_feature(struct zfs_pool *pool, const char *list, bool *unknown) {
+    const char *name = NULL;
+    uint64_t zap;
+    int status = zap_lookup(pool->mos, 1, list, 8, 1, &zap);
+    if (status == 0)
+        status = zap_each(pool->mos, zap, 0, visit_feature, &name);
+    *unknown = name != NULL;
+    return status == -ENOENT ? 0 : status;
+}
+
+static int check_features(struct zfs_pool *pool) {
+    bool reading = false, writing = false;
+    uint64_t zap, uses = 0, statistics;
+    int status = unknown_feature(pool, "features_for_read", &reading);
+    if (status == 0 && reading)
+        status = -ENOTSUP;
+    if (status == 0)
+        status = unknown_feature(pool, "features_for_write", &writing);
+    if (status < 0)
+        return status;
+    if (writing)
+        pool->read_only = "it uses features that this kernel does not know";
+    if (zap_lookup(pool->mos, 1, "DDT-statistics", 8, 1, &statistics) != -ENOENT)
+        pool->read_only = "it has deduplicated blocks";
+    if (zap_lookup(pool->mos, 1, "features_for_read", 8, 1, &zap) == 0 &&
+        zap_lookup(pool->mos, zap, "org.illumos:lz4_compress", 8, 1, &uses) == 0)
+        pool->has_lz4 = uses > 0;
+    return 0;
+}
+
+static int open_candidate(struct zfs_pool *pool) {
+    uint64_t root;
+    pool->root = pool->uberblock.rootbp;
+    int status = objset_open(pool, &pool->root, &pool->mos);
+    if (status == 0)
+        status = check_features(pool);
+    if (status == 0)
+        status = zap_lookup(pool->mos, 1, "root_dataset", 8, 1, &root);
+    if (status == 0)
+        status = space_open(pool);
+    if (status < 0) {
+        space_close(pool);
+        objects_close(pool);
+    }
+    return status;
+}
+
+// What another uberblock may cure. Errors of memory and unknown features are not of that kind.
+static bool damaged(int status) {
+    return status < 0 && status != -ENOMEM && status != -ENOTSUP;
+}
+
+static int open_newest(struct zfs_pool *pool) {
+    int status = -ENOENT;
+    bool older = false;
+    while (label_candidate(pool, &pool->uberblock) == 0) {
+        status = open_candidate(pool);
+        if (status == 0 && older)
+            zfs_report("pool %s: goes on from the older transaction group %lu", pool->name,
+                       pool->uberblock.txg);
+        if (!damaged(status))
+            return status;
+        zfs_report("pool %s: what transaction group %lu completed cannot be read", pool->name,
+                   pool->uberblock.txg);
+        older = true;
+    }
+    if (status == -ENOENT)
+        zfs_report("pool %s: none of its uberblocks is whole", pool->name);
+    return status == -ENOENT ? -EIO : status;
+}
+
+int zfs_import(struct zfs_disk *disks, unsigned count, unsigned flags, struct zfs_pool **out) {
+    if (count != 1) {
+        zfs_report("%u disks for one pool: only single disks are known", count);
+        return -ENOTSUP;
+    }
+    struct zfs_pool *pool = pool_make(&disks[0]);
+    if (pool == NULL)
+        return -ENOMEM;
+    int status = label_read(pool);
+    if (status == 0)
+        status = open_newest(pool);
+    if (status < 0) {
+        pool_unmake(pool);
+        return status;
+    }
+    pool->txg = pool->labels->newest + 1;
+    label_close(pool);
+    if (flags & ZFS_READ_ONLY)
+        pool->read_only = "it was opened for reading only";
+    if (pool->read_only != NULL)
+        zfs_report("pool %s can only be read: %s", pool->name, pool->read_only);
+    *out = pool;
+    return 0;
+}
+
+// --- Closing
+
+void zfs_abandon(struct zfs_pool *pool) {
+    space_close(pool);
+    objects_close(pool);
+    pool_unmake(pool);
+}
+
+// The pool is gone in any case; an error says that its disk may not be as it should.
+int zfs_export(struct zfs_pool *pool) {
+    int status = pool->read_only != NULL ? 0 : zfs_sync(pool);
+    if (status == 0 && pool->state == POOL_ACTIVE && pool->read_only == NULL) {
+        pool->state = POOL_EXPORTED;
+        status = label_write(pool);
+    }
+    zfs_abandon(pool);
+    return status;
+}
+
+// --- What it is
+
+const char *zfs_pool_name(const struct zfs_pool *pool) {
+    return pool->name;
+}
+
+const char *zfs_read_only_reason(const struct zfs_pool *pool) {
+    return pool->read_only;
+}
