@@ -98,7 +98,7 @@ int block_read_stored(struct zfs_pool *pool, const struct blkptr *pointer, uint8
 }
 
 static int unpack(struct zfs_pool *pool, const struct blkptr *pointer, void *buffer, size_t size) {
-    const uint8_t *in = pool->memory->packed;
+    const uint8_t *in = pool->memory->in;
     size_t length = pointer_stored(pointer);
     unsigned kind = (unsigned)pointer_bits(pointer, 32, 7);
     int status = -ENOTSUP;
@@ -137,7 +137,7 @@ int block_read(struct zfs_pool *pool, const struct blkptr *pointer, void *buffer
                    VDEV_DATA + dva_offset(&pointer->dva[0]), pointer_size(pointer), stored, size);
         return -EIO;
     }
-    int status = block_read_stored(pool, pointer, packed ? pool->memory->packed : buffer, 0);
+    int status = block_read_stored(pool, pointer, packed ? pool->memory->in : buffer, 0);
     return status == 0 && packed ? unpack(pool, pointer, buffer, size) : status;
 }
 
@@ -208,14 +208,14 @@ static struct stored pack(struct zfs_pool *pool, const void *data, size_t size,
     if (compression > COMPRESS_OFF || compression == COMPRESS_ON)
         compression = pool->has_lz4 && compression != COMPRESS_LZJB ? COMPRESS_LZ4 : COMPRESS_LZJB;
     if (compression == COMPRESS_LZ4)
-        packed = lz4_compress(data, size, memory->packed, limit, memory->table);
+        packed = lz4_compress(data, size, memory->out, limit, memory->table);
     else if (compression == COMPRESS_LZJB)
-        packed = lzjb_compress(data, size, memory->packed, limit, memory->table);
+        packed = lzjb_compress(data, size, memory->out, limit, memory->table);
     size_t whole = (packed + unit - 1) & ~(unit - 1);
     if (packed == 0 || whole >= size)
         return (struct stored){data, size, COMPRESS_OFF};
-    memset(memory->packed + packed, 0, whole - packed);
-    return (struct stored){memory->packed, whole, compression};
+    memset(memory->out + packed, 0, whole - packed);
+    return (struct stored){memory->out, whole, compression};
 }
 
 int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies) {

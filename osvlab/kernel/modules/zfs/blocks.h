@@ -6,9 +6,11 @@
 
 enum { SECTOR_SIZE = 1 << SECTOR_SHIFT, GANG_DEPTH = 4 };
 
-// Memory for one block on its way, and for packing it: there is one lock for the pool, so one of it.
+// Memory for one block on its way in, one on its way out (to find space for it, others are read),
+// and for packing: there is one lock for the pool, so one of it.
 struct block_memory {
-    uint8_t packed[BLOCK_MAX];
+    uint8_t in[BLOCK_MAX];
+    uint8_t out[BLOCK_MAX];
     uint8_t table[CODEC_TABLE];
 };
 
