@@ -137,8 +137,8 @@ _Static_assert(BUCKETS == 1 << (64 - 51), "the hash's top bits number the bucket
 
 struct buffer *buffer_find(struct object *object, unsigned level, uint64_t block) {
     struct buffer *buffer = *bucket(object, level, block);
-    while (buffer != NULL && (buffer->block != block || buffer->object != object ||
-                              buffer->level != level))
+    while (buffer != NULL &&
+           (buffer->block != block || buffer->object != object || buffer->level != level))
         buffer = buffer->next;
     return buffer;
 }
@@ -200,8 +200,8 @@ static uint32_t size_at(const struct object *object, unsigned level, uint64_t bl
     return object_block_size(object);
 }
 
-int buffer_pointer_check(const struct object *object, unsigned level,
-                         const struct blkptr *pointer, uint32_t size) {
+int buffer_pointer_check(const struct object *object, unsigned level, const struct blkptr *pointer,
+                         uint32_t size) {
     if (block_size(pointer) == size && (pointer->properties >> 56 & 0x1f) == level &&
         size <= BLOCK_MAX)
         return 0;

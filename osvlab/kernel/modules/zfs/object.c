@@ -122,13 +122,14 @@ void object_put(struct object *object) {
         cache_idle(object, true);
 }
 
+// What somebody holds stays; that happens only where a damaged structure has a block twice.
 static void drop_buffers(struct object *object, unsigned lowest, unsigned highest, uint64_t first,
                          uint64_t last) {
     for (struct link *at = object->buffers.next, *next; at != &object->buffers; at = next) {
         struct buffer *buffer = CONTAINER(at, struct buffer, own);
         next = at->next;
         if (buffer->level >= lowest && buffer->level <= highest && buffer->block >= first &&
-            buffer->block <= last)
+            buffer->block <= last && buffer->holds == 0)
             buffer_drop(buffer);
     }
 }
@@ -278,6 +279,11 @@ int object_set_block_size(struct object *object, uint32_t size) {
     return error;
 }
 
+int object_free_blocks(struct object *object, uint64_t first, uint64_t last) {
+    drop_buffers(object, 0, 0, first, last); // a spill block's number is higher
+    return tree_free(object, first, last);
+}
+
 static int clear_tail(struct object *object, uint64_t size) {
     uint32_t block_size = object_block_size(object), keep = (uint32_t)(size % block_size);
     struct buffer *buffer;
@@ -311,8 +317,7 @@ int object_cut(struct object *object, uint64_t size) {
     int error = clear_tail(object, size);
     if (error < 0 || first > dnode->max_block)
         return error;
-    drop_buffers(object, 0, 0, first, SPILL_BLOCK - 1);
-    error = tree_free(object, first, BLOCK_NUMBER_MAX);
+    error = object_free_blocks(object, first, BLOCK_NUMBER_MAX);
     if (error == 0 && first == 0)
         error = object_write_buffers(object, 1); // which frees them: they are empty
     if (error < 0)

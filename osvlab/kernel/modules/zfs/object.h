@@ -107,8 +107,8 @@ void buffer_dirty(struct buffer *buffer);
 void buffer_clean(struct buffer *buffer);
 void buffer_drop(struct buffer *buffer); // its content is of no use; nobody may hold it
 int buffer_resize(struct buffer *buffer, uint32_t size);
-int buffer_pointer_check(const struct object *object, unsigned level,
-                         const struct blkptr *pointer, uint32_t size); // -EIO
+int buffer_pointer_check(const struct object *object, unsigned level, const struct blkptr *pointer,
+                         uint32_t size); // -EIO
 
 int cache_open(struct zfs_pool *pool);
 void cache_close(struct zfs_pool *pool);
@@ -133,7 +133,8 @@ struct object {
 static inline uint32_t object_block_size(const struct object *object) {
     return (uint32_t)object->dnode.data_sectors << SECTOR_SHIFT;
 }
-static inline unsigned object_branch_shift(const struct object *object) { // log2 of pointers a block
+static inline unsigned
+object_branch_shift(const struct object *object) { // log2 of pointers a block
     return object->dnode.indirect_shift - 7;
 }
 struct blkptr *object_spill(struct object *object);
@@ -144,11 +145,13 @@ void object_cleaned(struct object *object); // it is as on the disk now
 int object_dnode_block(struct object_set *set, uint64_t number, struct buffer **out,
                        struct dnode **slot); // the block of dnodes that has this one
 void object_drop_buffers(struct object *object);
-void object_forget(struct object *object); // frees it and its buffers: nobody holds it, nor is it dirty
+void object_forget(
+    struct object *object); // frees it and its buffers: nobody holds it, nor is it dirty
 void object_discard(struct object *object); // the same, whatever it is
 int object_write_part(struct object *object, uint64_t offset, const void *data, size_t size);
 int object_write_buffers(struct object *object, unsigned level); // from this level up
 int object_grow(struct object *object, uint64_t block);          // so that it can have this block
+int object_free_blocks(struct object *object, uint64_t first, uint64_t last);
 // What writing so many bytes more will take is there: -ENOSPC.
 int object_space(const struct object_set *set, uint64_t bytes);
 

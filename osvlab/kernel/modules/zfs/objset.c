@@ -50,7 +50,8 @@ static int objset_make(struct zfs_pool *pool, struct blkptr *pointer, uint32_t s
 int objset_open(struct zfs_pool *pool, struct blkptr *pointer, struct object_set **out) {
     uint64_t size = block_size(pointer);
     struct object_set *set;
-    if (block_is_hole(pointer) || (size != OBJSET_SIZE_OLD && size != OBJSET_SIZE && size != 4096)) {
+    if (block_is_hole(pointer) ||
+        (size != OBJSET_SIZE_OLD && size != OBJSET_SIZE && size != 4096)) {
         zfs_report("an object set of %lu bytes is of no known form", size);
         return -EIO;
     }
