@@ -303,7 +303,8 @@ int block_write(struct zfs_pool *pool, struct blkptr *pointer, const void *data,
     if (status < 0) {
         zfs_report("block of %lu bytes, type %u, level %u: cannot be written (error %u)", size,
                    how->type, how->level, (unsigned)-status);
-        pool->failed = status;
+        if (status != -ENOMEM && status != -ENOSPC) // which may be gone when it is tried again
+            pool->failed = status;
     }
     return status;
 }

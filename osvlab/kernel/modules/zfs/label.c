@@ -56,99 +56,6 @@ static int best_config(struct zfs_pool *pool, uint8_t **region, uint8_t **spare,
     return best == 0 ? -EINVAL : 0;
 }
 
-bool label_feature_known(const char *name, size_t length) {
-    static const char *const known[] = {"com.delphix:async_destroy", "com.delphix:empty_bpobj",
-                                        "org.illumos:lz4_compress"};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strlen(known[i]) == length && memcmp(known[i], name, length) == 0)
-            return true;
-    return false;
-}
-
-static int check_features(const struct nvlist *config) {
-    struct nvlist features;
-    struct nvpair pair;
-    if (!nvlist_list(config, "features_for_read", &features))
-        return 0;
-    while (nvlist_next(&features, &pair)) {
-        char name[100];
-        size_t length = pair.name_length < sizeof(name) ? pair.name_length : sizeof(name) - 1;
-        if (label_feature_known(pair.name, pair.name_length))
-            continue;
-        memcpy(name, pair.name, length);
-        name[length] = 0;
-        zfs_report("the pool uses feature %s, which this kernel does not know", name);
-        return -ENOTSUP;
-    }
-    return 0;
-}
-
-static int check_vdev(struct zfs_pool *pool, const struct nvlist *vdev) {
-    struct labels *labels = pool->labels;
-    char type[16] = "of no type";
-    uint64_t metaslab_shift, ashift, log = 0;
-
-    nvlist_string(vdev, "type", type, sizeof(type));
-    nvlist_u64(vdev, "is_log", &log);
-    if ((strcmp(type, "disk") != 0 && strcmp(type, "file") != 0) || log != 0) {
-        zfs_report("pool %s: its vdev is %s; only single disks are known", pool->name,
-                   log != 0 ? "a log device" : type);
-        return -ENOTSUP;
-    }
-    if (!nvlist_u64(vdev, "metaslab_array", &labels->metaslab_array) ||
-        !nvlist_u64(vdev, "metaslab_shift", &metaslab_shift) ||
-        !nvlist_u64(vdev, "ashift", &ashift) || !nvlist_u64(vdev, "asize", &labels->asize)) {
-        zfs_report("label of pool %s: vdev_tree is not complete", pool->name);
-        return -EINVAL;
-    }
-    if (ashift < ASHIFT_MIN || ashift > ASHIFT_MAX || metaslab_shift < ashift + 3 ||
-        metaslab_shift > 50 || labels->asize >> metaslab_shift == 0) {
-        zfs_report("label of pool %s: ashift %lu, metaslab_shift %lu, asize %lu are impossible",
-                   pool->name, ashift, metaslab_shift, labels->asize);
-        return -EINVAL;
-    }
-    if (labels->asize > labels->size - VDEV_DATA - 2 * LABEL_SIZE) {
-        zfs_report("pool %s: its disk was cut: %lu bytes are left, %lu of data were there",
-                   pool->name, labels->size, labels->asize);
-        return -EINVAL;
-    }
-    pool->ashift = (unsigned)ashift;
-    labels->metaslab_shift = (unsigned)metaslab_shift;
-    return 0;
-}
-
-static int parse_config(struct zfs_pool *pool, const struct nvlist *config) {
-    struct nvlist vdev;
-    uint64_t guid, children = 1;
-
-    nvlist_u64(config, "vdev_children", &children);
-    if (!nvlist_u64(config, "version", &pool->version) ||
-        !nvlist_u64(config, "state", &pool->state) ||
-        !nvlist_u64(config, "pool_guid", &pool->guid) || !nvlist_u64(config, "guid", &guid) ||
-        !nvlist_string(config, "name", pool->name, sizeof(pool->name)) ||
-        !nvlist_list(config, "vdev_tree", &vdev)) {
-        zfs_report("label: the configuration is not complete");
-        return -EINVAL;
-    }
-    if (pool->version != 5000 && (pool->version < 1 || pool->version > 28)) {
-        zfs_report("pool %s has version %lu; 1 to 28 and 5000 are known", pool->name,
-                   pool->version);
-        return -ENOTSUP;
-    }
-    if (pool->state > POOL_EXPORTED) {
-        zfs_report("pool %s was destroyed, or the disk is a spare or a cache", pool->name);
-        return -ENXIO;
-    }
-    if (children != 1) {
-        zfs_report("pool %s is made of %lu vdevs; only single disks are known", pool->name,
-                   children);
-        return -ENOTSUP;
-    }
-    pool->labels->guid_sum = pool->guid + guid;
-    int status = check_features(config);
-    return status < 0 ? status : check_vdev(pool, &vdev);
-}
-
 // --- The uberblocks
 
 static unsigned slot_shift(const struct zfs_pool *pool) {
@@ -233,7 +140,7 @@ int label_read(struct zfs_pool *pool) {
     if (status < 0)
         zfs_report("disk %s has no label of a pool", pool->disk->path);
     if (status == 0)
-        status = parse_config(pool, &config);
+        status = config_parse(pool, &config);
     if (status < 0)
         goto out;
     for (unsigned label = 0; label < LABELS; label++)
@@ -298,6 +205,28 @@ out:
     if (spare != NULL)
         zfs_services->free(spare, LABEL_NVLIST_SIZE);
     return status;
+}
+
+int label_create(struct zfs_pool *pool) {
+    uint8_t *region = zfs_services->allocate(LABEL_NVLIST_SIZE);
+    if (region == NULL)
+        return -ENOMEM;
+    size_t room = LABEL_NVLIST_SIZE - sizeof(struct zio_eck);
+    int status =
+        config_make(pool, region, room, false) == 0 ? -EINVAL : write_configs(pool, region);
+    zfs_services->free(region, LABEL_NVLIST_SIZE);
+    return status;
+}
+
+int label_erase(struct zfs_pool *pool) {
+    uint8_t *zeros = zfs_services->allocate(LABEL_SIZE);
+    int status = zeros == NULL ? -ENOMEM : 0;
+    for (unsigned label = 0; label < LABELS && status == 0; label++)
+        status =
+            pool->disk->write(pool->disk, label_offset(pool->labels, label), zeros, LABEL_SIZE);
+    if (zeros != NULL)
+        zfs_services->free(zeros, LABEL_SIZE);
+    return status < 0 ? status : pool->disk->flush(pool->disk);
 }
 
 int uberblock_write(struct zfs_pool *pool) {

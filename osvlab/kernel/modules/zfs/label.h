@@ -18,15 +18,23 @@ struct labels {
     uint64_t asize;          // of its data area
     uint64_t metaslab_array; // object
     unsigned metaslab_shift;
+    uint64_t guid; // of the vdev
     uint64_t guid_sum;
     uint64_t newest; // txg of the newest uberblock, readable or not
     struct candidate *candidates;
     unsigned count;
 };
 
-bool label_feature_known(const char *name, size_t length);
 // The best of all whole uberblocks, then the next best, ... *out is the one before. -ENOENT: no more.
 int label_candidate(struct zfs_pool *pool, struct uberblock *out);
 void label_close(struct zfs_pool *pool); // forgets the candidates
-// Writes the first labels of a pool, from its fields, those of pool->labels, and the vdev's guid.
-int label_create(struct zfs_pool *pool, uint64_t guid);
+int label_erase(struct zfs_pool *pool);  // what was there, configurations and uberblocks
+int label_create(struct zfs_pool *pool); // the first configurations
+
+// --- config.c
+
+bool config_knows_feature(const char *name, size_t length);
+int config_parse(struct zfs_pool *pool, const struct nvlist *config);
+// From the fields of the pool and its labels, for a label or (`whole`) for the pool's object. How
+// long it is; 0: it does not fit.
+size_t config_make(const struct zfs_pool *pool, void *region, size_t size, bool whole);

@@ -20,7 +20,7 @@ static bool visit_feature(void *argument, uint64_t next, const char *name, unsig
     (void)next;
     if (integer_size == 8 && count == 1)
         memcpy(&uses, value, sizeof(uses));
-    if (uses == 0 || label_feature_known(name, strlen(name)))
+    if (uses == 0 || config_knows_feature(name, strlen(name)))
         return true;
     zfs_report("feature %s is in use, which this kernel does not know", name);
     *unknown = name;

@@ -6,17 +6,23 @@
 
 #include "zfs.h"
 
-// A file as a disk. Changes go to memory first and are in the file after a flush, so that power
-// can be cut at any write: `writes_left` of them still happen, then none does and none fails.
+// A file as a disk. Its power can be cut after some more writes: of what was written since the last
+// flush, only some sectors are there then, as if the disk had been free in the order; and nothing
+// can be read or written any more.
 struct file_disk {
     struct zfs_disk disk;
     int file;
-    uint64_t writes, writes_left, flushes;
+    uint64_t writes, reads, flushes;
+    uint64_t writes_left; // until the power is cut; UINT64_MAX: it is not
+    struct undo *undo;    // what writes since the last flush have overwritten
+    uint64_t dice;
 };
 void file_disk_open(struct file_disk *disk, const char *path);
+void file_disk_cut(struct file_disk *disk, uint64_t writes, uint64_t seed);
 void file_disk_close(struct file_disk *disk);
 
 void shim_start(uint64_t seed); // sets zfs_services; random bytes follow from the seed
-extern char shim_said[4096];    // the last messages, newest last
 extern size_t shim_memory;      // bytes that are allocated
-extern long shim_fail_after;    // allocations until one fails; -1: none
+extern size_t shim_memory_most;
+extern long shim_fail_every; // every n-th allocation fails; 0: none
+extern int shim_quiet;
