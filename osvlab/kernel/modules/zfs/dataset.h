@@ -99,10 +99,10 @@ int node_mode(struct zfs_dataset *dataset, struct object *node, uint32_t *mode);
 // An object of the MOS with a bonus that is at least so long, and of this type: else -EIO.
 int dsl_hold(struct zfs_pool *pool, uint64_t number, uint8_t type, struct object **out);
 static inline struct dsl_dir *dsl_dir(struct object *object) {
-    return (struct dsl_dir *)(void *)&object->dnode.pointer[object->dnode.pointers];
+    return dnode_bonus(&object->dnode);
 }
 static inline struct dsl_dataset *dsl_dataset(struct object *object) {
-    return (struct dsl_dataset *)(void *)&object->dnode.pointer[object->dnode.pointers];
+    return dnode_bonus(&object->dnode);
 }
 int dsl_find(struct zfs_pool *pool, const char *name, uint64_t *dataset); // "pool/a/b" or "a@b"
 int dsl_find_directory(struct zfs_pool *pool, const char *name, size_t length, uint64_t *directory);

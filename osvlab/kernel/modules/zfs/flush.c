@@ -122,9 +122,10 @@ int objset_sync(struct object_set *set) {
     dnode_store(&set->meta, &set->header->meta_dnode);
     struct block_how how = how_to_write(&set->meta, 0);
     how.type = TYPE_OBJSET;
+    const struct blkptr *pointers = dnode_pointers(&set->meta.dnode);
     for (unsigned i = 0; i < set->meta.dnode.pointers; i++)
-        if (!block_is_hole(&set->meta.dnode.pointer[i]))
-            how.fill += set->meta.dnode.pointer[i].fill;
+        if (!block_is_hole(&pointers[i]))
+            how.fill += pointers[i].fill;
     pool->charged = set->dataset;
     error = block_write(pool, set->pointer, set->header, set->header_size, &how);
     if (error == 0)

@@ -200,17 +200,13 @@ const struct dnode *object_dnode(const struct object *object) {
     return &object->dnode;
 }
 
-static uint8_t *bonus(struct object *object) {
-    return (uint8_t *)&object->dnode.pointer[object->dnode.pointers];
-}
-
 const void *object_bonus(const struct object *object) {
-    return &object->dnode.pointer[object->dnode.pointers];
+    return dnode_bonus(&object->dnode);
 }
 
 void *object_change_bonus(struct object *object) {
     object_dirty(object);
-    return bonus(object);
+    return dnode_bonus(&object->dnode);
 }
 
 int object_set_bonus_length(struct object *object, uint8_t type, uint16_t length) {
@@ -220,7 +216,7 @@ int object_set_bonus_length(struct object *object, uint8_t type, uint16_t length
     if (dnode_problem(&changed) != NULL)
         return -ENOSPC;
     if (length > object->dnode.bonus_length)
-        memset(bonus(object) + object->dnode.bonus_length, 0,
+        memset((uint8_t *)dnode_bonus(&object->dnode) + object->dnode.bonus_length, 0,
                (size_t)(length - object->dnode.bonus_length));
     object->dnode.bonus_type = type;
     object->dnode.bonus_length = length;
@@ -248,8 +244,8 @@ int object_grow(struct object *object, uint64_t block) {
             return error;
         }
         buffer_dirty(top);
-        memcpy(top->data, dnode->pointer, dnode->pointers * sizeof(struct blkptr));
-        memset(dnode->pointer, 0, dnode->pointers * sizeof(struct blkptr));
+        memcpy(top->data, dnode_pointers(dnode), dnode->pointers * sizeof(struct blkptr));
+        memset(dnode_pointers(dnode), 0, dnode->pointers * sizeof(struct blkptr));
         buffer_put(top);
     }
     if (block > dnode->max_block) {
@@ -305,7 +301,7 @@ static int clear_tail(struct object *object, uint64_t size) {
 
 static bool stores_blocks(const struct dnode *dnode) {
     for (unsigned i = 0; i < dnode->pointers; i++)
-        if (!block_is_hole(&dnode->pointer[i]))
+        if (!block_is_hole(&dnode_pointers(dnode)[i]))
             return true;
     return false;
 }

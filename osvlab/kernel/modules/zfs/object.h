@@ -130,6 +130,12 @@ struct object {
     struct link dirty_buffers[LEVELS_MAX];
 };
 
+static inline struct blkptr *dnode_pointers(const struct dnode *dnode) {
+    return (struct blkptr *)((char *)(uintptr_t)dnode + DNODE_CORE_SIZE);
+}
+static inline void *dnode_bonus(const struct dnode *dnode) { // behind the pointers
+    return dnode_pointers(dnode) + dnode->pointers;
+}
 static inline uint32_t object_block_size(const struct object *object) {
     return (uint32_t)object->dnode.data_sectors << SECTOR_SHIFT;
 }

@@ -145,7 +145,7 @@ static int find_in(const struct sa *sa, uint8_t *bytes, unsigned size, enum attr
         if (length == 0 && varying >= lengths)
             return -EIO;
         if (length == 0)
-            memcpy(&length, &header->lengths[varying++], 2);
+            memcpy(&length, bytes + offsetof(struct sa_header, lengths) + 2 * varying++, 2);
         if (at + length > size)
             return -EIO;
         if (sa->attribute[number] == attribute) {
@@ -161,7 +161,7 @@ static int find_in(const struct sa *sa, uint8_t *bytes, unsigned size, enum attr
 int sa_find(struct zfs_dataset *dataset, struct object *object, enum attribute attribute,
             struct place *place) {
     place->spill = NULL;
-    uint8_t *bonus = (uint8_t *)&object->dnode.pointer[object->dnode.pointers];
+    uint8_t *bonus = dnode_bonus(&object->dnode);
     int error = find_in(&dataset->sa, bonus, object->dnode.bonus_length, attribute, place);
     if (error == -ENOENT && object->dnode.flags & DNODE_SPILL) {
         struct buffer *spill;

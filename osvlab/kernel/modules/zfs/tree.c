@@ -7,7 +7,7 @@
 
 static struct blkptr *pointer_in(struct object *object, struct buffer *parent, uint64_t block) {
     if (parent == NULL)
-        return &object->dnode.pointer[block];
+        return dnode_pointers(&object->dnode) + block;
     uint64_t mask = (1u << object_branch_shift(object)) - 1;
     return (struct blkptr *)(void *)parent->data + (block & mask);
 }

@@ -45,7 +45,7 @@ int node_find(struct zfs_dataset *dataset, struct object *node, enum attribute a
               struct place *place) {
     if (node->dnode.bonus_type == TYPE_SA)
         return sa_find(dataset, node, attribute, place);
-    uint8_t *bonus = (uint8_t *)&node->dnode.pointer[node->dnode.pointers];
+    uint8_t *bonus = dnode_bonus(&node->dnode);
     *place = (struct place){bonus + fields[attribute].offset, fields[attribute].length, NULL};
     if (attribute == ATTRIBUTE_LINK) { // a short target follows the fields
         place->at = bonus + sizeof(struct znode);
