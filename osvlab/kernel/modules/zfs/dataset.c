@@ -98,6 +98,7 @@ static int load_set(struct zfs_dataset *dataset) {
 }
 
 static void dataset_free(struct zfs_dataset *dataset) {
+    dataset->pool->charged = NULL;
     sa_close(dataset);
     if (dataset->set != NULL)
         objset_close(dataset->set);
@@ -112,14 +113,26 @@ static struct zfs_dataset *find_open(struct zfs_pool *pool, uint64_t number) {
     return dataset;
 }
 
-static int dataset_load(struct zfs_pool *pool, uint64_t number, struct zfs_dataset **out) {
+static int new_set(struct zfs_dataset *dataset, dataset_filler *fill) {
+    int error = objset_create(dataset->pool, &dataset->pointer, OBJSET_FILES, &dataset->set);
+    if (error < 0)
+        return error;
+    dataset->set->dataset = dataset;
+    memset(dataset->sa.number, 0xff, sizeof(dataset->sa.number));
+    memset(dataset->sa.attribute, 0xff, sizeof(dataset->sa.attribute));
+    return fill(dataset);
+}
+
+// With its set as it is on the disk, or an empty one that `fill` fills.
+static int dataset_load(struct zfs_pool *pool, uint64_t number, dataset_filler *fill,
+                        struct zfs_dataset **out) {
     struct zfs_dataset *dataset = cache_allocate(pool, sizeof(*dataset));
     if (dataset == NULL)
         return -ENOMEM;
     dataset->pool = pool;
     int error = dsl_hold(pool, number, TYPE_DSL_DATASET, &dataset->object);
     if (error == 0)
-        error = load_set(dataset);
+        error = fill != NULL ? new_set(dataset, fill) : load_set(dataset);
     if (error < 0) {
         dataset_free(dataset);
         return error;
@@ -138,16 +151,24 @@ int zfs_dataset_open(struct zfs_pool *pool, const char *name, struct zfs_dataset
         return error;
     struct zfs_dataset *dataset = find_open(pool, number);
     if (dataset == NULL) {
-        error = dataset_load(pool, number, &dataset);
+        error = dataset_load(pool, number, NULL, &dataset);
         if (error < 0)
             return error;
         dataset->read_only = read_only_reason(dataset, strchr(name, '@') != NULL);
         if (dataset->read_only != NULL)
             zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
+        else
+            node_purge_queue(dataset);
     }
     dataset->opened++;
     *out = dataset;
     return 0;
+}
+
+// It stays open until it was written.
+int dataset_new(struct zfs_pool *pool, uint64_t number, dataset_filler *fill,
+                struct zfs_dataset **out) {
+    return dataset_load(pool, number, fill, out);
 }
 
 // One with changes stays until they are written.

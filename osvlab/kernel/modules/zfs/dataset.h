@@ -66,10 +66,17 @@ struct zfs_dataset {
     int64_t delta[3]; // bytes used, compressed, uncompressed that its objects are not yet told
 };
 
+typedef int dataset_filler(struct zfs_dataset *dataset);
+int dataset_new(struct zfs_pool *pool, uint64_t number, dataset_filler *fill,
+                struct zfs_dataset **out);
 void dataset_forget(struct zfs_dataset *dataset); // closes it, whoever has it open
 
 int sa_open(struct zfs_dataset *dataset, uint64_t master);
 void sa_close(struct zfs_dataset *dataset);
+const char *sa_name(enum attribute attribute); // as the registry has it
+void sa_note(struct sa *sa, const char *name, uint64_t registered);
+bool sa_layout_read(const struct sa *sa, const char *name, unsigned count, const void *value,
+                    struct sa_layout *layout);
 const struct sa_layout *sa_layout(const struct sa *sa, unsigned number); // NULL: there is none
 
 // Where an attribute of a file is: in its bonus, or in its spill block, held.
@@ -80,6 +87,18 @@ struct place {
 };
 int sa_find(struct zfs_dataset *dataset, struct object *object, enum attribute attribute,
             struct place *place); // -ENOENT: it has none
+
+// --- sa_make.c: new files
+
+struct sa_values {
+    uint64_t word[ATTRIBUTES][2];
+    struct acl_entry aces[3];
+    const char *link; // NULL: it is not a symbolic link
+    unsigned link_length;
+    bool has_device;
+};
+int sa_make(struct zfs_dataset *dataset, uint8_t type, const struct sa_values *values,
+            struct object **out);
 
 // --- znode.c: the same for files of any ZPL version
 
@@ -92,7 +111,19 @@ int node_set(struct zfs_dataset *dataset, struct object *node, enum attribute at
              uint64_t value);
 int node_set_time(struct zfs_dataset *dataset, struct object *node, enum attribute attribute,
                   uint64_t time);
+// What a new file is; the type is in the mode.
+struct node_new {
+    uint32_t mode, owner, group;
+    uint64_t device, parent;
+    const char *target;
+};
+int node_make(struct zfs_dataset *dataset, const struct node_new *new, struct object **out);
+int node_destroy(struct zfs_dataset *dataset, uint64_t number);         // nobody holds it
+int node_queue(struct zfs_dataset *dataset, uint64_t number, bool add); // in the delete queue
+void node_purge_queue(struct zfs_dataset *dataset);
 int node_mode(struct zfs_dataset *dataset, struct object *node, uint32_t *mode);
+
+#define DSL_DEPTH_MAX 64 // of the tree: one that is deeper goes in a circle
 
 // --- dsl.c: directories and datasets in the MOS
 
@@ -105,6 +136,14 @@ static inline struct dsl_dataset *dsl_dataset(struct object *object) {
     return dnode_bonus(&object->dnode);
 }
 int dsl_find(struct zfs_pool *pool, const char *name, uint64_t *dataset); // "pool/a/b" or "a@b"
+int dsl_find_mos(struct zfs_pool *pool, uint64_t *directory);
 int dsl_find_directory(struct zfs_pool *pool, const char *name, size_t length, uint64_t *directory);
 // Of the directory, or of the nearest above it that has it: -ENOENT.
 int dsl_property(struct zfs_pool *pool, uint64_t directory, const char *name, uint64_t *value);
+
+// --- dsl_space.c: what they use
+
+int dsl_charge(struct zfs_pool *pool, uint64_t directory, const int64_t delta[3]);
+int dsl_charge_mos(struct zfs_pool *pool);
+int dsl_update(struct zfs_dataset *dataset);
+bool dsl_outdated(const struct zfs_dataset *dataset);

@@ -4,8 +4,6 @@
 
 #include "dataset.h"
 
-#define DEPTH_MAX 64 // of the tree: one that is deeper goes in a circle
-
 int dsl_hold(struct zfs_pool *pool, uint64_t number, uint8_t type, struct object **out) {
     uint16_t length = type == TYPE_DSL_DIR ? sizeof(struct dsl_dir) : sizeof(struct dsl_dataset);
     int error = object_hold(pool->mos, number, out);
@@ -49,11 +47,17 @@ int dsl_find_directory(struct zfs_pool *pool, const char *name, size_t length,
         const char *part = ++name; // behind the slash
         while (name < end && *name != '/')
             name++;
-        if (name == part || name - part > ZAP_NAME_MAX || depth == DEPTH_MAX)
+        if (name == part || name - part > ZAP_NAME_MAX || depth == DSL_DEPTH_MAX)
             return -ENOENT;
         error = child(pool, directory, part, (unsigned)(name - part));
     }
     return error;
+}
+
+// The directory that stands for the MOS itself.
+int dsl_find_mos(struct zfs_pool *pool, uint64_t *directory) {
+    int error = zap_lookup(pool->mos, 1, "root_dataset", 8, 1, directory);
+    return error < 0 ? error : child(pool, directory, "$MOS", 4);
 }
 
 static int snapshot_of(struct zfs_pool *pool, const char *name, uint64_t *dataset) {
@@ -88,7 +92,7 @@ int dsl_find(struct zfs_pool *pool, const char *name, uint64_t *dataset) {
 
 int dsl_property(struct zfs_pool *pool, uint64_t directory, const char *name, uint64_t *value) {
     int error = -ENOENT;
-    for (unsigned depth = 0; error == -ENOENT && directory != 0 && depth < DEPTH_MAX; depth++) {
+    for (unsigned depth = 0; error == -ENOENT && directory != 0 && depth < DSL_DEPTH_MAX; depth++) {
         struct object *object;
         error = dsl_hold(pool, directory, TYPE_DSL_DIR, &object);
         if (error < 0)

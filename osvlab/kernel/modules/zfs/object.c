@@ -262,6 +262,12 @@ int object_set_block_size(struct object *object, uint32_t size) {
         return 0;
     if (dnode->max_block > 0 || size == 0 || size > BLOCK_MAX || size % (1 << SECTOR_SHIFT) != 0)
         return -EINVAL;
+    if (dnode->levels == 1 && block_is_hole(dnode_pointers(dnode)) &&
+        buffer_find(object, 0, 0) == NULL) { // there is nothing whose size would change
+        dnode->data_sectors = (uint16_t)(size >> SECTOR_SHIFT);
+        object_dirty(object);
+        return 0;
+    }
     int error = buffer_get(object, 0, 0, BUFFER_READ, &buffer);
     if (error == 0) {
         error = buffer_resize(buffer, size);

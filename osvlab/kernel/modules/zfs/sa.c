@@ -19,23 +19,31 @@ static const char *const names[ATTRIBUTES] = {
 
 // --- The registry and the layouts
 
-static bool visit_registered(void *argument, uint64_t next, const char *name, unsigned integer_size,
-                             unsigned count, const void *value) {
-    struct sa *sa = argument;
-    uint64_t word = 0;
-    (void)next;
-    if (integer_size == 8 && count == 1)
-        memcpy(&word, value, sizeof(word));
-    unsigned number = word & 0xffff;
+const char *sa_name(enum attribute attribute) {
+    return names[attribute];
+}
+
+void sa_note(struct sa *sa, const char *name, uint64_t registered) {
+    unsigned number = registered & 0xffff;
     if (number >= SA_NUMBERS)
-        return true;
+        return;
     sa->registered[number] = true;
-    sa->length[number] = word >> 24 & 0xffff;
+    sa->length[number] = registered >> 24 & 0xffff;
     for (unsigned i = 0; i < ATTRIBUTES; i++)
         if (strcmp(name, names[i]) == 0) {
             sa->number[i] = (uint8_t)number;
             sa->attribute[number] = (uint8_t)i;
         }
+}
+
+static bool visit_registered(void *argument, uint64_t next, const char *name, unsigned integer_size,
+                             unsigned count, const void *value) {
+    uint64_t word;
+    (void)next;
+    if (integer_size == 8 && count == 1) {
+        memcpy(&word, value, sizeof(word));
+        sa_note(argument, name, word);
+    }
     return true;
 }
 
@@ -52,8 +60,8 @@ static void layout_place(const struct sa *sa, struct sa_layout *layout) {
     }
 }
 
-static bool layout_read(const struct sa *sa, const char *name, unsigned count, const void *value,
-                        struct sa_layout *layout) {
+bool sa_layout_read(const struct sa *sa, const char *name, unsigned count, const void *value,
+                    struct sa_layout *layout) {
     unsigned number = 0;
     for (; *name >= '0' && *name <= '9' && number < SA_LAYOUTS_MAX; name++)
         number = number * 10 + (unsigned)(*name - '0');
@@ -75,7 +83,7 @@ static bool visit_layout(void *argument, uint64_t next, const char *name, unsign
     struct sa *sa = argument;
     (void)next;
     if (sa->layout_count < sa->layout_room && integer_size == 2 &&
-        layout_read(sa, name, count, value, &sa->layouts[sa->layout_count]))
+        sa_layout_read(sa, name, count, value, &sa->layouts[sa->layout_count]))
         sa->layout_count++;
     return true;
 }

@@ -46,6 +46,16 @@ void zap_sort(struct zap_place *places, unsigned count) {
     }
 }
 
+// How numbers are names: in hexadecimal digits, without leading zeros.
+void zap_number_name(uint64_t number, char out[20]) {
+    unsigned digits = 1;
+    while (digits < 16 && number >> 4 * digits != 0)
+        digits++;
+    for (unsigned i = 0; i < digits; i++)
+        out[i] = "0123456789abcdef"[number >> 4 * (digits - 1 - i) & 15];
+    out[digits] = 0;
+}
+
 // --- By object
 
 // Which form it has: the first block, held, and `fat` is filled if it is a large one.

@@ -27,6 +27,7 @@ struct zap_place { // of an entry, for going through them in order
 };
 
 uint64_t zap_hash(const char *bytes, unsigned length, uint64_t salt);
+void zap_number_name(uint64_t number, char out[20]);
 void zap_sort(struct zap_place *places, unsigned count);
 
 static inline uint64_t zap_position(uint64_t hash, uint32_t differentiator) {

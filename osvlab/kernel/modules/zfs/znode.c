@@ -2,9 +2,7 @@
 //
 // Specified in: "ZFS On-Disk Specification", chapter 6 (ZPL).
 
-#include "dataset.h"
-
-#define NANOSECONDS 1000000000u
+#include "znode.h"
 
 static const struct {
     uint16_t offset, length;
@@ -160,6 +158,64 @@ int zfs_attributes(struct zfs_dataset *dataset, uint64_t object, struct zfs_attr
     if (error < 0)
         return error;
     error = get_all(dataset, node, out);
+    object_put(node);
+    return error;
+}
+
+// --- Setting them
+
+// A list of another form than those made here stays as it is: it is no more than the mode says only
+// as long as nobody changed it.
+static int set_mode(struct zfs_dataset *dataset, struct object *node, uint32_t mode) {
+    struct acl_entry aces[3];
+    struct place place;
+    uint64_t count, flags;
+    uint32_t old;
+    int error = node_mode(dataset, node, &old);
+    if (error == 0)
+        error = node_get(dataset, node, ATTRIBUTE_FLAGS, &flags);
+    if (error == 0)
+        error = node_get(dataset, node, ATTRIBUTE_ACL_COUNT, &count);
+    if (error == 0)
+        error = node_set(dataset, node, ATTRIBUTE_MODE, (old & 0170000) | (mode & 07777));
+    if (error < 0)
+        return error;
+    node_aces(mode, aces);
+    if (count == 3 && node_find(dataset, node, ATTRIBUTE_ACES, &place) == 0) {
+        if (place.length >= sizeof(aces))
+            memcpy(place.at, aces, sizeof(aces));
+        changed(node, &place);
+    }
+    flags &= ~(uint64_t)FLAG_EXECUTE_FOR_ALL;
+    flags |= node_flags(mode) & FLAG_EXECUTE_FOR_ALL;
+    return node_set(dataset, node, ATTRIBUTE_FLAGS, flags);
+}
+
+static int set_some(struct zfs_dataset *dataset, struct object *node, unsigned which,
+                    const struct zfs_attributes *values) {
+    int error = which & ZFS_SET_MODE ? set_mode(dataset, node, values->mode) : 0;
+    if (error == 0 && which & ZFS_SET_OWNER)
+        error = node_set(dataset, node, ATTRIBUTE_OWNER, values->owner);
+    if (error == 0 && which & ZFS_SET_GROUP)
+        error = node_set(dataset, node, ATTRIBUTE_GROUP, values->group);
+    if (error == 0 && which & ZFS_SET_ACCESSED)
+        error = node_set_time(dataset, node, ATTRIBUTE_ACCESSED, values->accessed);
+    if (error == 0 && which & ZFS_SET_MODIFIED)
+        error = node_set_time(dataset, node, ATTRIBUTE_MODIFIED, values->modified);
+    if (error == 0 && which & ~(unsigned)ZFS_SET_ACCESSED)
+        error = node_set_time(dataset, node, ATTRIBUTE_CHANGED, zfs_services->now());
+    return error;
+}
+
+int zfs_set_attributes(struct zfs_dataset *dataset, uint64_t object, unsigned which,
+                       const struct zfs_attributes *values) {
+    struct object *node;
+    if (dataset->read_only != NULL)
+        return -EROFS;
+    int error = node_hold(dataset, object, &node);
+    if (error < 0)
+        return error;
+    error = set_some(dataset, node, which, values);
     object_put(node);
     return error;
 }
