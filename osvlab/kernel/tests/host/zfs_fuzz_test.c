@@ -33,7 +33,8 @@ static uint64_t roll(uint64_t sides) {
 }
 
 static void damage(uint8_t *data, size_t size) {
-    static const uint64_t values[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 1u << 31, ~0u, ~0ul};
+    static const uint64_t values[] = {0,      1,      2,        0x7f, 0x80, 0xff,
+                                      0x7fff, 0xffff, 1u << 31, ~0u,  ~0ul};
     damaged++;
     for (uint64_t n = 1 + roll(4); n > 0; n--) {
         size_t width = 1ul << roll(4);
@@ -44,7 +45,8 @@ static void damage(uint8_t *data, size_t size) {
     }
 }
 
-int __real_block_read(struct zfs_pool *pool, const struct blkptr *pointer, void *buffer, size_t size);
+int __real_block_read(struct zfs_pool *pool, const struct blkptr *pointer, void *buffer,
+                      size_t size);
 int __wrap_block_read(struct zfs_pool *pool, const struct blkptr *pointer, void *buffer,
                       size_t size) {
     int status = __real_block_read(pool, pointer, buffer, size);

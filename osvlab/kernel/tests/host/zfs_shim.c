@@ -52,8 +52,12 @@ static void say(const char *message) {
         fprintf(stderr, "%s\n", message);
 }
 
-static const struct zfs_services services = {
+static struct zfs_services services = {
     .allocate = allocate, .free = give_back, .now = now, .random = random_bytes, .say = say};
+
+void shim_cache(size_t bytes) {
+    services.cache_bytes = bytes;
+}
 
 void shim_start(uint64_t seed) {
     random_state = seed;

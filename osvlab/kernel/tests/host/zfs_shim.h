@@ -22,6 +22,7 @@ void file_disk_cut(struct file_disk *disk, uint64_t writes, uint64_t seed);
 void file_disk_close(struct file_disk *disk);
 
 void shim_start(uint64_t seed); // sets zfs_services; random bytes follow from the seed
+void shim_cache(size_t bytes);  // of clean blocks in memory; 0: as many as usual
 extern size_t shim_memory;      // bytes that are allocated
 extern size_t shim_memory_most;
 extern long shim_fail_every; // every n-th allocation fails; 0: none

@@ -142,22 +142,29 @@ static int command_space(void) {
 
 struct listing {
     struct zfs_reader reader;
-    uint64_t count;
+    uint64_t left, next;
 };
 
 static bool list_entry(struct zfs_reader *self, uint64_t next, uint64_t object, uint32_t type,
                        const char *name, size_t length) {
-    (void)next;
-    ((struct listing *)self)->count++;
+    struct listing *listing = (struct listing *)self;
+    if (listing->left-- == 0)
+        return false;
+    listing->next = next;
     printf("%" PRIu64 "\t%o\t%.*s\n", object, type, (int)length, name);
     return true;
 }
 
+// ls PATH [AT_MOST POSITION]: with these, the last line is the position to go on from.
 static int command_ls(void) {
-    struct listing listing = {{list_entry}, 0};
+    struct listing listing = {{list_entry}, word_count > 2 ? number(2) : UINT64_MAX, number(3)};
     uint64_t directory;
     int status = find_path(words[1], &directory);
-    return status < 0 ? status : zfs_read_directory(dataset, directory, 0, &listing.reader);
+    if (status == 0)
+        status = zfs_read_directory(dataset, directory, number(3), &listing.reader);
+    if (status == 0 && word_count > 2)
+        printf("%" PRIu64 "\n", listing.next);
+    return status;
 }
 
 static int command_stat(void) {
@@ -167,8 +174,10 @@ static int command_stat(void) {
     if (status == 0)
         status = zfs_attributes(dataset, object, &a);
     if (status == 0)
-        printf("%" PRIu64 " %o %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %u\n", object,
-               a.mode, a.owner, a.group, a.links, a.size, a.modified, a.stored, a.record);
+        printf("%" PRIu64 " %o %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %" PRIu64
+               "\n",
+               object, a.mode, a.owner, a.group, a.links, a.size, a.modified, a.stored, a.record,
+               a.parent);
     return status;
 }
 
@@ -293,7 +302,39 @@ static int command_rename(void) {
         status = find_place(words[2], &to);
     return status < 0 ? status
                       : zfs_rename(dataset, from.directory, from.name, from.length, to.directory,
-                                   to.name, to.length, false);
+                                   to.name, to.length, number(3) != 0);
+}
+
+static int command_forget(void) {
+    return zfs_forget(dataset, number(1));
+}
+
+// seek PATH OFFSET HOLE
+static int command_seek(void) {
+    uint64_t object, offset = number(2);
+    int status = find_path(words[1], &object);
+    if (status == 0)
+        status = zfs_seek_data(dataset, object, &offset, number(3) != 0);
+    if (status == 0)
+        printf("%" PRIu64 "\n", offset);
+    return status;
+}
+
+// set PATH WHICH MODE(octal) OWNER GROUP ACCESSED MODIFIED
+static int command_set(void) {
+    struct zfs_attributes a = {.mode = word_count > 3 ? (uint32_t)strtoul(words[3], NULL, 8) : 0,
+                               .owner = (uint32_t)number(4),
+                               .group = (uint32_t)number(5),
+                               .accessed = number(6),
+                               .modified = number(7)};
+    uint64_t object;
+    int status = find_path(words[1], &object);
+    return status < 0 ? status : zfs_set_attributes(dataset, object, (unsigned)number(2), &a);
+}
+
+static int command_cache(void) {
+    shim_cache(number(1));
+    return 0;
 }
 
 // --- Commands
@@ -316,7 +357,9 @@ static const struct command {
     {"put", 3, A_DATASET, command_put},       {"truncate", 3, A_DATASET, command_truncate},
     {"make", 3, A_DATASET, command_make},     {"readlink", 2, A_DATASET, command_readlink},
     {"rm", 2, A_DATASET, command_rm},         {"link", 3, A_DATASET, command_link},
-    {"rename", 3, A_DATASET, command_rename},
+    {"rename", 3, A_DATASET, command_rename}, {"forget", 2, A_DATASET, command_forget},
+    {"seek", 4, A_DATASET, command_seek},     {"set", 4, A_DATASET, command_set},
+    {"cache", 2, NOTHING, command_cache},
 };
 
 static int run_line(char *line) {
