@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.filesystems.zfs.conftest import zdb, zfs_fuse
 from tests.kernel import httpserver
 from tests.kernel.runtime import Runtime, build_runtime
+
+__all__ = ["zdb", "zfs_fuse"]
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:

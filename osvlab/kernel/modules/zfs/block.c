@@ -232,10 +232,13 @@ int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size,
     return 0;
 }
 
-static int write_copies(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data) {
+int block_rewrite_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
+                         unsigned depth) {
     size_t size = pointer_stored(pointer);
     int status =
         checksum_compute((unsigned)pointer_bits(pointer, 40, 8), data, size, pointer->checksum);
+    if (status == 0 && dva_is_gang(&pointer->dva[0]))
+        return gang_rewrite(pool, pointer, data, depth);
     for (int i = 0; i < 3 && status == 0; i++)
         if (!dva_empty(&pointer->dva[i]))
             status =
@@ -246,9 +249,9 @@ static int write_copies(struct zfs_pool *pool, struct blkptr *pointer, const uin
 int block_write_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
                        unsigned copies, unsigned depth) {
     int status = block_take_space(pool, pointer, pointer_stored(pointer), copies);
-    if (status == -ENOSPC && pointer_stored(pointer) > SECTOR_SIZE)
+    if (status == -ENOSPC)
         return gang_write(pool, pointer, data, copies, depth);
-    return status < 0 ? status : write_copies(pool, pointer, data);
+    return status < 0 ? status : block_rewrite_stored(pool, pointer, data, depth);
 }
 
 static uint64_t properties(const struct block_how *how, size_t size, const struct stored *stored) {
@@ -261,8 +264,7 @@ static uint64_t properties(const struct block_how *how, size_t size, const struc
 // In a later pass: this group wrote it, and nothing durable leads to it.
 static bool rewritable(struct zfs_pool *pool, const struct blkptr *pointer, size_t size) {
     return pool->pass > 1 && !block_is_hole(pointer) && pointer_birth(pointer) == pool->txg &&
-           pointer_bits(pointer, 32, 7) == COMPRESS_OFF && pointer_stored(pointer) == size &&
-           !dva_is_gang(&pointer->dva[0]);
+           pointer_bits(pointer, 32, 7) == COMPRESS_OFF && pointer_stored(pointer) == size;
 }
 
 static int write_block(struct zfs_pool *pool, struct blkptr *pointer, const void *data, size_t size,
@@ -274,7 +276,7 @@ static int write_block(struct zfs_pool *pool, struct blkptr *pointer, const void
     if (rewritable(pool, pointer, size)) {
         pointer->fill = how->fill;
         pointer->properties = properties(how, size, &stored);
-        return write_copies(pool, pointer, data);
+        return block_rewrite_stored(pool, pointer, data, 0);
     }
     if (pack_it && all_zero(data, size)) {
         block_free(pool, pointer);

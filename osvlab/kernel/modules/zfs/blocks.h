@@ -55,6 +55,9 @@ void block_free_space(struct zfs_pool *pool, const struct blkptr *pointer, unsig
 // Takes space for what the pointer describes, and writes it.
 int block_write_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
                        unsigned copies, unsigned depth);
+// Writes to the places that it has; its checksum is new.
+int block_rewrite_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
+                         unsigned depth);
 // Takes space for `copies` of `size` bytes and says so in the pointer; all of them or none.
 int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies);
 
@@ -65,3 +68,5 @@ int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct 
 void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
 int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data, unsigned copies,
                unsigned depth);
+int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
+                 unsigned depth);

@@ -103,22 +103,29 @@ static int write_members(struct zfs_pool *pool, const struct blkptr *pointer, co
     return status;
 }
 
-static int write_header(struct zfs_pool *pool, struct blkptr *pointer, struct gang_header *header) {
+static int write_header(struct zfs_pool *pool, const struct blkptr *pointer,
+                        struct gang_header *header) {
     uint64_t verifier[4];
     int status = 0;
     make_verifier(pointer, verifier);
     checksum_embedded_write(header, sizeof(*header), verifier);
-    for (int i = 0; i < 3 && status == 0; i++) {
+    for (int i = 0; i < 3 && status == 0; i++)
+        if (!dva_empty(&pointer->dva[i]))
+            status = pool->disk->write(pool->disk, VDEV_DATA + dva_offset(&pointer->dva[i]), header,
+                                       sizeof(*header));
+    return status;
+}
+
+// Says in the pointer that it leads to a gang, and what each copy takes in all.
+static void mark_gang(struct blkptr *pointer, const struct gang_header *header) {
+    for (int i = 0; i < 3; i++) {
         struct dva *dva = &pointer->dva[i];
         if (dva_empty(dva))
             continue;
-        status =
-            pool->disk->write(pool->disk, VDEV_DATA + dva_offset(dva), header, sizeof(*header));
         dva->word1 |= (uint64_t)1 << 63;
-        for (int j = 0; j < 3; j++) // all that this copy takes
+        for (int j = 0; j < 3; j++)
             dva->word0 += header->child[j].dva[i].word0 & 0xffffff;
     }
-    return status;
 }
 
 int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data, unsigned copies,
@@ -137,11 +144,30 @@ int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *dat
         block_free_space(pool, pointer, depth);
         memset(pointer->dva, 0, sizeof(pointer->dva));
     } else {
+        mark_gang(pointer, header);
         status = checksum_compute((unsigned)pointer_bits(pointer, 40, 8), data,
                                   pointer_stored(pointer), pointer->checksum);
         if (status == 0)
             status = write_header(pool, pointer, header);
     }
+    header_free(header);
+    return status;
+}
+
+int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
+                 unsigned depth) {
+    struct gang_header *header = depth < GANG_DEPTH ? header_memory() : NULL;
+    if (header == NULL)
+        return depth < GANG_DEPTH ? -ENOMEM : -EIO;
+    int status = read_header(pool, pointer, &pointer->dva[0], header);
+    for (int i = 0; i < 3 && status == 0; i++) {
+        if (block_is_hole(&header->child[i]))
+            continue;
+        status = block_rewrite_stored(pool, &header->child[i], data, depth + 1);
+        data += pointer_stored(&header->child[i]);
+    }
+    if (status == 0)
+        status = write_header(pool, pointer, header);
     header_free(header);
     return status;
 }

@@ -1,6 +1,6 @@
 // Space: allocated and freed by chance over many transaction groups on a real pool. Nothing may be
-// given out that one of the last three durable groups has. At the end everything is freed again, so
-// that another implementation must find the pool as full as it was.
+// given out that the last durable group has, nor the two before it unless space ran out. At the end
+// everything is freed again, so that another implementation must find the pool as full as it was.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,15 +28,21 @@ static struct taken {
 } taken[20000];
 static size_t taken_count;
 
+static int protected = 3; // so many of the last groups have all their blocks
+
 static void take_one(uint64_t size) {
-    uint64_t offset;
+    uint64_t offset, waits = pool->space->ripe;
+    if (size > space_available(pool))
+        return;
     int status = space_allocate(pool, (unsigned)rand() % 3, size, &offset);
+    if (waits > 0 && pool->space->ripe == 0)
+        protected = 1;
     if (status == -ENOSPC)
         return;
     CHECK(status, 0);
     CHECK(offset % (1ul << pool->ashift), 0);
     for (uint64_t i = 0; i < size >> pool->ashift; i++)
-        for (int age = 0; age < 3; age++)
+        for (int age = 0; age < protected; age++)
             CHECK(durable[age][(offset >> pool->ashift) + i], 0);
     taken[taken_count++] = (struct taken){offset, size, pool->txg};
 }
@@ -68,6 +74,7 @@ static void sync_group(void) {
         CHECK(objset_sync(pool->mos), 0);
     } while (space_changed(pool));
     CHECK(uberblock_write(pool), 0);
+    protected += protected < 3;
     space_done(pool);
     pool->txg++;
     pool->pass = 0;
