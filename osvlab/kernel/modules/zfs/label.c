@@ -229,9 +229,36 @@ int label_erase(struct zfs_pool *pool) {
     return status < 0 ? status : pool->disk->flush(pool->disk);
 }
 
-int uberblock_write(struct zfs_pool *pool) {
+static int write_active(struct zfs_pool *pool) {
+    uint64_t before = pool->state;
+    if (before == POOL_ACTIVE)
+        return 0;
+    pool->state = POOL_ACTIVE;
+    int status = label_write(pool);
+    if (status < 0)
+        pool->state = before;
+    return status;
+}
+
+static int write_uberblock(struct zfs_pool *pool, struct uberblock *new, uint8_t *region) {
     size_t size = (size_t)1 << slot_shift(pool);
     unsigned slot = (unsigned)(pool->txg % (LABEL_UBERBLOCKS_SIZE >> slot_shift(pool)));
+    memcpy(region, new, sizeof(*new));
+    for (unsigned label = 0; label < LABELS; label++) {
+        uint64_t offset = slot_offset(pool, label, slot);
+        uint64_t verifier[4] = {offset};
+        checksum_embedded_write(region, size, verifier);
+        int status = pool->disk->write(pool->disk, offset, region, size);
+        if (status < 0)
+            return status;
+    }
+    return pool->disk->flush(pool->disk);
+}
+
+// When this fails for another reason than memory, nobody can tell which group is durable: nothing
+// more may be written.
+int uberblock_write(struct zfs_pool *pool) {
+    size_t size = (size_t)1 << slot_shift(pool);
     uint8_t *region = zfs_services->allocate(size);
     if (region == NULL)
         return -ENOMEM;
@@ -239,22 +266,15 @@ int uberblock_write(struct zfs_pool *pool) {
     new.txg = pool->txg;
     new.timestamp = zfs_services->now() / 1000000000;
     new.rootbp = pool->root;
-    memcpy(region, &new, sizeof(new));
     int status = pool->disk->flush(pool->disk);
-    if (status == 0 && pool->state != POOL_ACTIVE) {
-        pool->state = POOL_ACTIVE;
-        status = label_write(pool);
-    }
-    for (unsigned label = 0; status == 0 && label < LABELS; label++) {
-        uint64_t offset = slot_offset(pool, label, slot);
-        uint64_t verifier[4] = {offset};
-        checksum_embedded_write(region, size, verifier);
-        status = pool->disk->write(pool->disk, offset, region, size);
-    }
     if (status == 0)
-        status = pool->disk->flush(pool->disk);
+        status = write_active(pool);
+    if (status == 0)
+        status = write_uberblock(pool, &new, region);
     if (status == 0)
         pool->uberblock = new;
+    else if (status != -ENOMEM)
+        pool->failed = status;
     zfs_services->free(region, size);
     return status;
 }

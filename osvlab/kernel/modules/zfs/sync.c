@@ -13,7 +13,8 @@
 #define PASSES_MAX 40 // four or five are usual
 
 bool zfs_needs_sync(const struct zfs_pool *pool) {
-    if (pool->mos->dirty || space_changed(pool))
+    if (pool->mos->dirty || space_changed(pool) ||
+        memcmp(&pool->root, &pool->uberblock.rootbp, sizeof(pool->root)) != 0)
         return true;
     for (const struct zfs_dataset *dataset = pool->datasets; dataset; dataset = dataset->next)
         if (dataset->set->dirty)
