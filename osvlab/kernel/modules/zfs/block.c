@@ -176,6 +176,14 @@ void block_free_space(struct zfs_pool *pool, const struct blkptr *pointer, unsig
     }
 }
 
+int block_prepare_free(struct zfs_pool *pool, const struct blkptr *pointer) {
+    int status = 0;
+    for (int i = 0; i < 3 && status == 0 && !pointer_bits(pointer, 39, 1); i++)
+        if (!dva_empty(&pointer->dva[i]) && !dva_is_gang(&pointer->dva[i]))
+            status = space_prepare(pool, dva_offset(&pointer->dva[i]));
+    return status;
+}
+
 void block_free(struct zfs_pool *pool, struct blkptr *pointer) {
     if (!block_is_hole(pointer)) {
         charge(pool, pointer, -1);
@@ -278,6 +286,9 @@ static int write_block(struct zfs_pool *pool, struct blkptr *pointer, const void
         pointer->properties = properties(how, size, &stored);
         return block_rewrite_stored(pool, pointer, data, 0);
     }
+    int status = block_prepare_free(pool, pointer);
+    if (status < 0)
+        return status;
     if (pack_it && all_zero(data, size)) {
         block_free(pool, pointer);
         return 0;
@@ -285,7 +296,7 @@ static int write_block(struct zfs_pool *pool, struct blkptr *pointer, const void
     if (pack_it)
         stored = pack(pool, data, size, how->compression);
     new.properties = properties(how, size, &stored);
-    int status = block_write_stored(pool, &new, stored.data, how->copies, 0);
+    status = block_write_stored(pool, &new, stored.data, how->copies, 0);
     if (status < 0)
         return status;
     block_free(pool, pointer);

@@ -60,18 +60,18 @@ static int buffer_write(struct buffer *buffer) {
     struct block_how how = how_to_write(object, buffer->level);
     if (buffer->block == SPILL_BLOCK)
         how.type = TYPE_SA;
-    uint64_t before = block_is_hole(pointer) ? 0 : block_stored(pointer);
-    pool->charged = object->set->dataset;
-    if (block_filled(buffer, &how.fill))
+    if (block_filled(buffer, &how.fill)) {
+        uint64_t before = block_is_hole(pointer) ? 0 : block_stored(pointer);
+        pool->charged = object->set->dataset;
         error = block_write(pool, pointer, buffer->data, buffer->size, &how);
-    else if (!block_is_hole(pointer))
-        block_free(pool, pointer);
+        object->dnode.used += (block_is_hole(pointer) ? 0 : block_stored(pointer)) - before;
+    } else {
+        error = object_free_pointer(object, pointer);
+    }
     buffer_put(parent);
-    if (error < 0)
-        return error;
-    object->dnode.used += (block_is_hole(pointer) ? 0 : block_stored(pointer)) - before;
-    buffer_clean(buffer);
-    return 0;
+    if (error == 0)
+        buffer_clean(buffer);
+    return error;
 }
 
 int object_write_buffers(struct object *object, unsigned level) {

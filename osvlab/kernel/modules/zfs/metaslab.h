@@ -29,6 +29,7 @@ struct space {
     struct metaslab *metaslabs;
     uint64_t used, vacant;            // units, of all
     uint64_t ripe;                    // units that wait but need not
+    bool unloaded;                    // there was no memory to look into a metaslab
     struct extents *waiting[WAITING]; // of this group, the last, the one before
     struct cursor {
         unsigned metaslab;

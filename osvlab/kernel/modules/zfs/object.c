@@ -377,15 +377,13 @@ int object_free(struct object_set *set, uint64_t number) {
     int error = object_hold(set, number, &object);
     if (error < 0)
         return error;
+    struct blkptr *spill = object_spill(object);
     error = object->holds > 1 ? -EBUSY : object_cut(object, 0);
+    if (error == 0 && spill != NULL)
+        error = object_free_pointer(object, spill);
     if (error < 0 || (error = object_dnode_block(set, number, &block, &slot)) < 0) {
         object_put(object);
         return error;
-    }
-    struct blkptr *spill = object_spill(object);
-    if (spill != NULL && !block_is_hole(spill)) {
-        set->pool->charged = set->dataset;
-        block_free(set->pool, spill);
     }
     memset(slot, 0, sizeof(*slot));
     buffer_dirty(block);

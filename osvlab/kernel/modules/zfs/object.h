@@ -170,6 +170,7 @@ int tree_pointer(struct object *object, unsigned level, uint64_t block, bool cha
                  struct buffer **parent, struct blkptr **pointer);
 // The first block from *block on that is stored (or is a hole): -ENXIO: there is none.
 int tree_next(struct object *object, uint64_t *block, bool hole);
+int object_free_pointer(struct object *object, struct blkptr *pointer); // it is a hole then
 int tree_free(struct object *object, uint64_t first, uint64_t last);
 
 // --- Sets

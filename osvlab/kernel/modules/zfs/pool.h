@@ -58,6 +58,8 @@ struct block_how {
 // later pass of the group that wrote it, used again. -ENOSPC: no space.
 int block_write(struct zfs_pool *pool, struct blkptr *pointer, const void *data, size_t size,
                 const struct block_how *how);
+// Makes ready what block_free needs, so that it cannot fail: -ENOMEM, -EIO.
+int block_prepare_free(struct zfs_pool *pool, const struct blkptr *pointer);
 // Frees what it points to and makes it a hole. Space is used again only after this group is durable.
 void block_free(struct zfs_pool *pool, struct blkptr *pointer);
 
@@ -66,6 +68,7 @@ void block_free(struct zfs_pool *pool, struct blkptr *pointer);
 int space_open(struct zfs_pool *pool);
 void space_close(struct zfs_pool *pool);
 int space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset);
+int space_prepare(struct zfs_pool *pool, uint64_t offset); // to free what is there
 void space_free(struct zfs_pool *pool, uint64_t offset, uint64_t size, uint64_t birth);
 bool space_changed(const struct zfs_pool *pool); // since space_write
 int space_write(struct zfs_pool *pool);          // appends what changed to the space maps

@@ -205,6 +205,7 @@ static unsigned order(const struct sa_values *values, enum attribute out[SA_LAYO
     return count;
 }
 
+// *out may have been made although it fails.
 int sa_make(struct zfs_dataset *dataset, uint8_t type, const struct sa_values *values,
             struct object **out) {
     enum attribute attributes[SA_LAYOUT_LENGTH];
@@ -226,11 +227,5 @@ int sa_make(struct zfs_dataset *dataset, uint8_t type, const struct sa_values *v
     if (!spills)
         return 0;
     (*out)->dnode.flags |= DNODE_SPILL;
-    error = fill_spill(*out, values, spill_layout);
-    if (error < 0) {
-        uint64_t number = (*out)->number;
-        object_put(*out);
-        object_free(dataset->set, number);
-    }
-    return error;
+    return fill_spill(*out, values, spill_layout);
 }

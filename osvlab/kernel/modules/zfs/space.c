@@ -186,9 +186,13 @@ static bool take_from(struct zfs_pool *pool, struct cursor *cursor, uint64_t cou
     struct space *space = pool->space;
     struct metaslab *metaslab = &space->metaslabs[cursor->metaslab];
     uint64_t unit;
-    if (metaslab->vacant < count || metaslab->run < count || metaslab_load(pool, metaslab) < 0 ||
-        !find_run(space, metaslab, cursor->unit, count, &unit))
+    if (metaslab->vacant < count || metaslab->run < count)
         return false;
+    int status = metaslab_load(pool, metaslab);
+    if (status < 0 || !find_run(space, metaslab, cursor->unit, count, &unit)) {
+        space->unloaded |= status == -ENOMEM;
+        return false;
+    }
     bitmap_fill(metaslab->taken, unit, count, true);
     bitmap_fill(metaslab->held, unit, count, true);
     metaslab->changed = true;
@@ -214,11 +218,19 @@ static bool take(struct zfs_pool *pool, struct cursor *cursor, uint64_t count, u
 int space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset) {
     struct space *space = pool->space;
     uint64_t count = size >> pool->ashift;
+    space->unloaded = false;
     if (take(pool, &space->cursors[copy], count, offset))
         return 0;
     if (release_early(space) && take(pool, &space->cursors[copy], count, offset))
         return 0;
-    return -ENOSPC;
+    return space->unloaded ? -ENOMEM : -ENOSPC;
+}
+
+int space_prepare(struct zfs_pool *pool, uint64_t offset) {
+    uint64_t number = (offset >> pool->ashift) / pool->space->units;
+    if (number >= pool->space->count)
+        return -EIO;
+    return metaslab_load(pool, &pool->space->metaslabs[number]);
 }
 
 // A pointer to space that is not taken means that the pool contradicts itself: nothing more is

@@ -108,12 +108,15 @@ int tree_next(struct object *object, uint64_t *block, bool hole) {
 
 // --- Freeing
 
-static void free_pointer(struct object *object, struct blkptr *pointer) {
-    if (block_is_hole(pointer))
-        return;
+int object_free_pointer(struct object *object, struct blkptr *pointer) {
+    struct zfs_pool *pool = object->set->pool;
+    int error = block_is_hole(pointer) ? 0 : block_prepare_free(pool, pointer);
+    if (error < 0 || block_is_hole(pointer))
+        return error;
     object->dnode.used -= block_stored(pointer);
-    object->set->pool->charged = object->set->dataset;
-    block_free(object->set->pool, pointer);
+    pool->charged = object->set->dataset;
+    block_free(pool, pointer);
+    return 0;
 }
 
 // Frees the data blocks of the range that lie under one block of level 1 (or the dnode).
@@ -122,7 +125,7 @@ static int free_siblings(struct object *object, uint64_t first, uint64_t last) {
     struct blkptr *pointer;
     int error = tree_pointer(object, 0, first, true, &parent, &pointer);
     for (uint64_t block = first; error == 0 && block <= last; block++)
-        free_pointer(object, pointer_in(object, parent, block));
+        error = object_free_pointer(object, pointer_in(object, parent, block));
     buffer_put(parent);
     return error;
 }
@@ -140,8 +143,10 @@ static int free_ancestors(struct object *object, uint64_t first, uint64_t end) {
         int error = tree_pointer(object, level, number, true, &parent, &pointer);
         if (error < 0)
             return error;
-        free_pointer(object, pointer);
+        error = object_free_pointer(object, pointer);
         buffer_put(parent);
+        if (error < 0)
+            return error;
         if (own != NULL && own->holds == 0)
             buffer_drop(own);
     }
