@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "arch.h"
 #include "lock.h"
 #include "memory.h"
 #include "partition.h"
@@ -112,4 +113,45 @@ int block_read(struct block_device *device, u64 sector, void *buffer, size_t sec
 
 int block_write(struct block_device *device, u64 sector, const void *buffer, size_t sectors) {
     return transfer_buffer(device, BLOCK_WRITE, sector, buffer, sectors);
+}
+
+#define PIECES 32
+
+// The pieces of RAM behind the next part of `memory`; returns how many bytes they are.
+static size_t find_pieces(u64 memory, size_t size, struct segment *pieces, size_t *count) {
+    size_t done = 0;
+
+    for (*count = 0; done < size && *count < PIECES; ++*count) {
+        size_t piece = MIN(size - done, PAGE_SIZE - (memory + done) % PAGE_SIZE);
+        u64 physical;
+        if (!page_mapped(memory + done, &physical, NULL))
+            break;
+        pieces[*count] = (struct segment){physical + (memory + done) % PAGE_SIZE, (u32)piece};
+        done += piece;
+    }
+    return done;
+}
+
+int block_bytes(struct block_device *device, enum block_operation operation, u64 offset,
+                void *memory, size_t size) {
+    bool linear = (u64)memory - LINEAR_BASE < LINEAR_SIZE;
+
+    if (operation == BLOCK_FLUSH)
+        return block_transfer(device, operation, 0, NULL, 0);
+    if ((offset | size | (linear ? 0 : (u64)memory)) % SECTOR_SIZE)
+        return -EINVAL;
+    if (linear)
+        return transfer_buffer(device, operation, offset / SECTOR_SIZE, memory, size / SECTOR_SIZE);
+    for (size_t done = 0; done < size;) {
+        struct segment pieces[PIECES];
+        size_t count;
+        size_t piece = find_pieces((u64)memory + done, size - done, pieces, &count);
+        int status = piece == 0 ? -EFAULT
+                                : block_transfer(device, operation, (offset + done) / SECTOR_SIZE,
+                                                 pieces, count);
+        if (status < 0)
+            return status;
+        done += piece;
+    }
+    return 0;
 }

@@ -13,7 +13,9 @@ static struct list mounts = LIST(mounts);
 static struct vnode *root;
 static u64 next_id = 2;
 
-static const struct filesystem *const filesystems[] = {&ramfs, &devfs, &procfs, &sysfs, &rofs};
+// What can be mounted. Modules add to it, and nothing is ever taken away.
+static const struct filesystem *filesystems[16] = {&ramfs, &devfs, &procfs, &sysfs, &rofs};
+static size_t filesystem_count = 5;
 
 void names_lock(void) {
     mutex_lock(&names);
@@ -45,11 +47,38 @@ void mounts_each(void (*visit)(struct mount *, void *), void *argument) {
     names_unlock();
 }
 
+const struct filesystem *filesystem_each(size_t number) {
+    return number < filesystem_count ? filesystems[number] : NULL;
+}
+
 static const struct filesystem *filesystem_find(const char *name) {
-    for (size_t i = 0; i < ARRAY_SIZE(filesystems); i++)
+    for (size_t i = 0; i < filesystem_count; i++)
         if (strcmp(filesystems[i]->name, name) == 0)
             return filesystems[i];
     return NULL;
+}
+
+bool filesystem_known(const char *name) {
+    return filesystem_find(name) != NULL;
+}
+
+int filesystem_register(const struct filesystem *filesystem) {
+    names_lock();
+    int status = filesystem_known(filesystem->name)            ? -EEXIST
+                 : filesystem_count == ARRAY_SIZE(filesystems) ? -ENOSPC
+                                                               : 0;
+    if (status == 0)
+        filesystems[filesystem_count++] = filesystem;
+    names_unlock();
+    return status;
+}
+
+static void say_unknown(const char *type) {
+    kprintf("mount: no filesystem \"%s\" in this kernel (there are:", type);
+    for (size_t i = 0; i < filesystem_count; i++)
+        kprintf(" %s", filesystems[i]->name);
+    kprintf(")%s\n",
+            strcmp(type, "zfs") == 0 ? "; zfs comes as a module, which is not loaded" : "");
 }
 
 static int device_for(const char *name, struct block_device **out) {
@@ -69,10 +98,7 @@ static int mount_make(const char *type, const char *device_name, bool read_only,
                       struct mount **out) {
     const struct filesystem *filesystem = filesystem_find(type);
     if (filesystem == NULL) {
-        kprintf("mount: no filesystem \"%s\" in this kernel (there are: ramfs devfs procfs sysfs "
-                "rofs)%s\n",
-                type,
-                strcmp(type, "zfs") == 0 ? "; zfs comes as a module, which is not loaded" : "");
+        say_unknown(type);
         return -ENODEV;
     }
     struct block_device *device = NULL;
@@ -221,17 +247,26 @@ int mount_root(const char *type, const char *device, bool read_only) {
     return status;
 }
 
-// Hangs a mount that has no place at a directory, if there is one of that name.
+// Hangs a mount, whatever place it had, at a directory, if there is one of that name.
 void mount_place(struct mount *mount, const char *path) {
     char text[64];
     format_string(text, sizeof(text), "%s", path);
     names_lock();
+    mount_detach(mount);
     struct path at;
     if (path_walk(root, text, WALK_FOLLOW, &at) == 0) {
         if (vnode_is(at.vnode, S_IFDIR))
             mount_attach(mount, at.vnode);
         path_done(&at);
     }
+    names_unlock();
+}
+
+// Lets go of a mount that has no place, unless somebody still uses it.
+void mount_drop(struct mount *mount) {
+    names_lock();
+    if (!covers_something(mount) && !mount_busy(mount, 0))
+        mount_destroy(mount);
     names_unlock();
 }
 

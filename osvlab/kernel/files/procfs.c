@@ -121,7 +121,9 @@ static void write_loadavg(struct text *text, int pid) {
 
 static void write_filesystems(struct text *text, int pid) {
     (void)pid;
-    text_add(text, "nodev\tramfs\nnodev\tdevfs\nnodev\tprocfs\nnodev\tsysfs\n\trofs\n");
+    const struct filesystem *filesystem;
+    for (size_t i = 0; (filesystem = filesystem_each(i)) != NULL; i++)
+        text_add(text, "%s\t%s\n", filesystem->needs_device ? "" : "nodev", filesystem->name);
 }
 
 static void write_cmdline(struct text *text, int pid) {

@@ -1,10 +1,11 @@
 // Which filesystem is the root, and the mounts that belong to it.
 //
 // At first there is only devfs, for the console. Then the root comes below it: ROFS from the disk,
-// or bootfs, which is a ramfs with the kernel's archive in it. To programs it looks as on OSv
-// (loader.cc, fs/vfs/main.cc), which always makes bootfs first and pivots from it to the real
-// root. Then come the mounts of /etc/fstab. A root that cannot be mounted is only mentioned, and
-// the boot goes on with bootfs.
+// or bootfs, which is a ramfs with the archives in it that came along with the kernel. A ZFS root
+// needs both: its module lies in bootfs. To programs it looks as on OSv (loader.cc,
+// fs/vfs/main.cc), which always makes bootfs first and pivots from it to the real root. Then come
+// the modules that the root has and the mounts of /etc/fstab. A root that cannot be mounted is only
+// mentioned, and the boot goes on with bootfs.
 
 #include "bootfs.h"
 
@@ -15,6 +16,10 @@
 #include "thread.h"
 
 #define ROOT_DEVICE "/dev/vblk0.1"
+#define ARCHIVE_DEVICE "vblk0.0" // may hold an archive with what the root needs
+#define MODULES "/usr/lib/fs"
+
+static struct mount *device_nodes; // devfs, which every root gets as its /dev
 
 static int make_directory(const char *path) {
     char text[64];
@@ -40,6 +45,7 @@ void files_boot(struct files *files) {
     int status = mount_root("devfs", "none", false);
     if (status < 0)
         panic("cannot make /dev: error %d", -status);
+    device_nodes = names_root()->mount;
     files_set_directory(files, names_root());
     tty_start();
     struct file *console;
@@ -123,6 +129,14 @@ static void process_fstab(void) {
     kfree(text);
 }
 
+static void load_modules(void) {
+    struct vnode *vnode;
+    if (path_find(MODULES, &vnode) < 0)
+        return;
+    vnode_put(vnode);
+    runtime_load_modules(MODULES);
+}
+
 static const char *const usual_mounts[][2] = {
     {"devfs", "/dev"}, {"procfs", "/proc"}, {"sysfs", "/sys"}, {"ramfs", "/tmp"}};
 
@@ -140,6 +154,7 @@ static void usual_mount(const char *type, const char *path) {
 }
 
 static void mount_the_rest(void) {
+    load_modules();
     process_fstab();
     for (size_t i = 0; i < ARRAY_SIZE(usual_mounts); i++)
         usual_mount(usual_mounts[i][0], usual_mounts[i][1]);
@@ -147,16 +162,24 @@ static void mount_the_rest(void) {
 
 // --- The root ---
 
-// Puts the root below devfs, which goes on as its /dev.
+// Puts another root below devfs, which goes on as its /dev. The root before it goes away.
 static int set_root(const char *type, const char *device, bool read_only) {
-    struct mount *devices = names_root()->mount;
+    struct mount *old = names_root()->mount;
     int status = mount_root(type, device, read_only);
     if (status < 0)
         return status;
     if (!read_only)
         make_directory("/dev");
-    mount_place(devices, "/dev");
+    mount_place(device_nodes, "/dev");
+    if (old != device_nodes)
+        mount_drop(old);
     return 0;
+}
+
+// From a partition, if it holds an archive. 0 also where there is none.
+static int unpack_partition(const char *name) {
+    struct block_device *device = block_find(name);
+    return device != NULL && bootfs_is_on(device) ? bootfs_unpack_device(names_root(), device) : 0;
 }
 
 void core_mount_bootfs(void) {
@@ -166,48 +189,70 @@ void core_mount_bootfs(void) {
     status = bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end);
     if (status < 0)
         panic("unpack_bootfs failed: error %d", -status);
+    unpack_partition(ARCHIVE_DEVICE);
 }
 
-static int mount_rofs(bool as_root) {
+// The filesystem where it belongs: below everything or, without pivot, at a directory of its name.
+static int mount_disk(const char *type, const char *path, bool read_only, bool as_root) {
     if (block_find("vblk0.1") == NULL) {
         debug("there is no disk with a partition %s\n", ROOT_DEVICE);
         return -ENXIO;
     }
     if (as_root)
-        return set_root("rofs", ROOT_DEVICE, true);
-    int status = make_directory("/rofs");
-    return status == 0 ? mount_at("rofs", ROOT_DEVICE, "/rofs", true) : status;
+        return set_root(type, ROOT_DEVICE, read_only);
+    int status = make_directory(path);
+    return status == 0 ? mount_at(type, ROOT_DEVICE, path, read_only) : status;
+}
+
+// With bootfs as the first root. Its module may have come along with the kernel.
+static int mount_zfs(bool pivot) {
+    load_modules();
+    return filesystem_known("zfs") ? mount_disk("zfs", "/zfs", false, pivot) : -ENODEV;
 }
 
 // A ramfs root: the archive comes with the kernel, or in the root partition. Then the directories
 // that every root has are made.
 static int fill_ramfs_root(void) {
     static const char *const directories[] = {"/dev", "/proc", "/sys", "/tmp", "/etc"};
-    struct block_device *device = block_find("vblk0.1");
-    int status = 0;
-    if (device != NULL && bootfs_is_on(device))
-        status = bootfs_unpack_device(names_root(), device);
+    int status = unpack_partition("vblk0.1");
     for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
         make_directory(directories[i]);
     return status;
 }
 
-int core_mount_root(const char *type, bool pivot) {
-    bool ramfs = type != NULL && strcmp(type, "ramfs") == 0;
-    bool known = ramfs || (type != NULL && strcmp(type, "rofs") == 0);
-    if (type != NULL && !known)
-        kprintf("--rootfs=%s: the module for %s is not in this kernel; looking for another root.\n",
-                type, type);
-    if (!known)
-        debug("Auto-discovering the root filesystem...\n");
-    if (ramfs || !pivot)
+static int discover_root(bool pivot) {
+    debug("Auto-discovering the root filesystem...\n");
+    int status = mount_disk("rofs", "/rofs", true, pivot);
+    if (status < 0 && pivot)
         core_mount_bootfs();
-    int status = ramfs ? fill_ramfs_root() : mount_rofs(pivot);
-    if (status < 0 && !ramfs && pivot)
-        core_mount_bootfs();
-    if (status < 0 && !known) {
+    if (status < 0)
+        status = mount_zfs(pivot);
+    if (status < 0) {
         debug("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
         status = fill_ramfs_root();
+    }
+    return status;
+}
+
+int core_mount_root(const char *type, bool pivot) {
+    bool ramfs = type != NULL && strcmp(type, "ramfs") == 0;
+    bool rofs = type != NULL && strcmp(type, "rofs") == 0;
+    bool zfs = type != NULL && strcmp(type, "zfs") == 0;
+    int status;
+    if (type != NULL && !ramfs && !rofs && !zfs)
+        kprintf("--rootfs=%s: this kernel has no such root; looking for another one.\n", type);
+    if (ramfs || zfs || !pivot)
+        core_mount_bootfs();
+    if (ramfs) {
+        status = fill_ramfs_root();
+    } else if (zfs) {
+        status = mount_zfs(pivot);
+    } else if (rofs) {
+        status = mount_disk("rofs", "/rofs", true, pivot);
+        if (status < 0 && pivot)
+            core_mount_bootfs();
+    } else {
+        status = discover_root(pivot);
     }
     mount_the_rest();
     boot_step("root filesystem");
@@ -216,6 +261,10 @@ int core_mount_root(const char *type, bool pivot) {
 
 int core_mount(const char *type, const char *device, const char *path) {
     return mount_entry(type, device, path, false);
+}
+
+bool core_filesystem_known(const char *type) {
+    return filesystem_known(type);
 }
 
 void files_shutdown(void) {

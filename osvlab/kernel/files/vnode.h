@@ -146,6 +146,9 @@ struct mount {
     void *data;
 };
 
+int filesystem_register(const struct filesystem *filesystem); // -EEXIST, -ENOSPC
+bool filesystem_known(const char *name);
+const struct filesystem *filesystem_each(size_t number); // by number; NULL: there are no more
 void names_lock(void);
 void names_unlock(void);
 struct vnode *names_root(void); // borrowed
@@ -153,6 +156,7 @@ int mount_at(const char *type, const char *device, const char *path, bool read_o
 int mount_remove(const char *path);
 int mount_root(const char *type, const char *device, bool read_only);
 void mount_place(struct mount *mount, const char *path);
+void mount_drop(struct mount *mount);
 void mounts_each(void (*visit)(struct mount *mount, void *argument), void *argument);
 void mounts_unmount_all(void);
 struct vnode *

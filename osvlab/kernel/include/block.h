@@ -39,3 +39,8 @@ int block_transfer(struct block_device *device, enum block_operation operation, 
 // Into and out of one kernel buffer (linear-map memory).
 int block_read(struct block_device *device, u64 sector, void *buffer, size_t sectors);
 int block_write(struct block_device *device, u64 sector, const void *buffer, size_t sectors);
+
+// Whole sectors at an offset in bytes, into or out of any kernel memory. Memory outside of the linear
+// map has to begin at a multiple of SECTOR_SIZE. A flush takes neither.
+int block_bytes(struct block_device *device, enum block_operation operation, u64 offset,
+                void *memory, size_t size);

@@ -1,14 +1,15 @@
 // Memory as the kernel itself uses it: page frames, the linear map, small objects.
 //
 // Invariant: all of RAM is mapped, writable and not executable, at LINEAR_BASE + physical
-// address. Kernel pointers to dynamic memory are always linear-map pointers, so the physical
-// address of any of them is a subtraction. (Same base as OSv: mmu-defs.hh.)
+// address. Kernel pointers to dynamic memory are linear-map pointers, so the physical address of
+// any of them is a subtraction, unless memory_map says otherwise. (Same base as OSv: mmu-defs.hh.)
 #pragma once
 
 #include "base.h"
 #include "list.h"
 
 #define LINEAR_BASE 0x400000000000UL
+#define LINEAR_SIZE 0x100000000000UL
 
 #define PHYSICAL_TO_VIRTUAL(p) ((void *)((u64)(p) + LINEAR_BASE))
 #define VIRTUAL_TO_PHYSICAL(v) ((u64)(v) - LINEAR_BASE)
@@ -39,6 +40,11 @@ void *kzalloc(size_t size);
 void kfree(void *object);
 void *krealloc(void *object, size_t size);
 char *kstrdup(const char *text);
+
+// Zeroed memory of any size, page aligned: contiguous for the processor, but not in RAM, and not in
+// the linear map. NULL when memory is out. May not be called with a spinlock held.
+void *memory_map(size_t size);
+void memory_unmap(void *memory); // also NULL
 
 struct memory_statistics {
     u64 total; // bytes of RAM the kernel manages

@@ -32,9 +32,15 @@ extern const struct clock_data clock_data;
 // Core -> runtime: a process has ended, and its memory is about to go. Must not lock or sleep.
 void runtime_process_gone(int pid);
 
+// Core -> runtime, from the first thread while it mounts: loads the modules of the core (module.h)
+// that lie in a directory, in the order of their names, and says why one cannot be.
+void runtime_load_modules(const char *directory);
+
 // Runtime -> core, beyond Linux's system calls. 0 or -errno.
+int core_module_start(const void *entry); // a module's `osvlab_module`
+bool core_filesystem_known(const char *type);
 int core_mount_root(const char *type, bool pivot); // "rofs", "ramfs", "zfs"...; NULL = discover
-void core_mount_bootfs(void);                      // instead: only what is in the kernel
+void core_mount_bootfs(void);                      // instead: only what came along with the kernel
 int core_mount(const char *type, const char *device, const char *path);
 void core_set_verbose(bool on);
 int core_set_console(const char *name); // "serial", "vga", "all"

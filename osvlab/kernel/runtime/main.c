@@ -31,6 +31,7 @@
 
 #define USAGE_STATUS 2 // the command line is wrong
 #define CANNOT_START 126
+#define MODULES "/usr/lib/fs"
 
 static struct options options;
 
@@ -107,6 +108,7 @@ static void mount_extra(char *setting) {
 static void mount_file_systems(void) {
     if (options.nomount) {
         core_mount_bootfs();
+        runtime_load_modules(MODULES);
     } else {
         int error = core_mount_root(options.rootfs, !options.nopivot);
         if (error < 0 && options.rootfs)
@@ -114,6 +116,10 @@ static void mount_file_systems(void) {
                     strerror(-error));
         else if (error < 0)
             debug_line("Failed to discover the rootfs filesystem. Staying on bootfs.\n");
+    }
+    if (options.preload_zfs && !core_filesystem_known("zfs")) {
+        dprintf(1, "Failed to preload ZFS library. Powering off.\n");
+        stop(CANNOT_START);
     }
     for (size_t i = 0; i < options.mount_fs.count; i++)
         mount_extra(options.mount_fs.list[i]);

@@ -16,7 +16,8 @@ const char options_usage[] =
     "  --help                show help text\n"
     "  --nomount             don't mount the root file system\n"
     "  --nopivot             do not pivot the root from bootfs to the root fs\n"
-    "  --rootfs=arg          root filesystem to use (rofs or ramfs)\n"
+    "  --rootfs=arg          root filesystem to use (rofs, zfs or ramfs)\n"
+    "  --preload-zfs-library load the ZFS module also where nothing is mounted\n"
     "  --norandom            don't initialize any random device\n"
     "  --noshutdown          continue running after main() returns\n"
     "  --power-off-on-abort  power off when aborted (this kernel always does)\n"
@@ -56,6 +57,7 @@ static const struct known known_options[] = {
     FLAG_OPTION("nopci", nopci),
     FLAG_OPTION("power-off-on-abort", power_off_on_abort),
     FLAG_OPTION("disable_rofs_cache", disable_rofs_cache),
+    FLAG_OPTION("preload-zfs-library", preload_zfs),
     {"rootfs", FIRST, offsetof(struct options, rootfs), true},
     {"console", FIRST, offsetof(struct options, console), true},
     {"cwd", FIRST, offsetof(struct options, cwd), true},

@@ -8,7 +8,7 @@
 
 struct options {
     bool help, verbose, bootchart, noshutdown, nomount, nopivot, noinit, norandom, nopci;
-    bool power_off_on_abort, disable_rofs_cache;
+    bool power_off_on_abort, disable_rofs_cache, preload_zfs;
     const char *rootfs, *console, *cwd, *redirect; // NULL = not given
     const char *defaultgw, *nameserver;
     struct texts env, mount_fs, ip;

@@ -57,15 +57,8 @@ int __dl_invalid_handle(void *handle) {
 
 // Takes back what a failed dlopen loaded.
 static void unload_after(struct object *last, struct tls_state tls) {
-    struct object *o = last->next;
     tls_restore(tls);
-    last->next = NULL;
-    application.last = last;
-    while (o) {
-        struct object *next = o->next;
-        object_unload(o);
-        o = next;
-    }
+    objects_unload_after(last);
 }
 
 static bool link_new(struct object *first_new, struct object *root) {

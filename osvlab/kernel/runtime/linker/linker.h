@@ -2,7 +2,8 @@
 //
 // It runs inside the application's own instance of the runtime, so its variables are the
 // application's. Reading order: object.c (a file becomes a mapped object), search.c (which
-// files), lookup.c (symbols), tls.c, relocate.c, start.c (the program's life), dlfcn.c.
+// files), lookup.c (symbols), tls.c, relocate.c, start.c (the program's life), dlfcn.c; module.c
+// loads modules of the core, in the launcher's instance.
 // Specifications: gABI 4-5; System V ABI AMD64 supplement 4-5; Drepper, "ELF handling for
 // thread-local storage" (2013) and "How to write shared libraries" (2011).
 #pragma once
@@ -83,6 +84,7 @@ struct application {
     bool wants_glibc;                // some object is linked with glibc (compat/differences.c)
     unsigned long long loaded_count; // objects ever loaded
     u64 next_address;                // where the next object is asked to go
+    bool is_core;                    // objects become part of the core (module.c)
 };
 extern HIDDEN struct application application;
 
@@ -108,6 +110,7 @@ static inline bool object_holds(const struct object *object, const void *place, 
 extern HIDDEN const char *const default_directories[];
 struct object *search_library(const char *name, struct object *wanted_by);
 struct object *search_open(const char *path);       // NULL with error set
+void objects_unload_after(struct object *last);     // takes back what was loaded since; NULL: all
 bool search_dependencies(struct object *first_new); // of every object from there on
 bool scope_breadth_first(struct scope *scope, struct object *root);
 char *search_program(const char *name); // the path of a program, or NULL

@@ -211,10 +211,25 @@ static bool map_segment(const struct file *file, const struct object *object, co
            mmap((void *)zero, end - zero, prot, flags | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 }
 
+// The same for an object of the core, which must not wait for a page of its own.
+static bool copy_segment(const struct file *file, const struct object *object,
+                         const Elf64_Phdr *p) {
+    u64 start = object->base + p->p_vaddr, page = ALIGN_DOWN(start, PAGE_SIZE);
+    size_t size = ALIGN_UP(start + p->p_memsz, PAGE_SIZE) - page;
+    if (mmap((void *)page, size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+        return false;
+    return pread(file->descriptor, (void *)start, p->p_filesz, (off_t)p->p_offset) ==
+               (ssize_t)p->p_filesz &&
+           mprotect((void *)page, size, protection(p)) == 0;
+}
+
 static bool map_segments(const struct file *file, struct object *object) {
     for (size_t i = 0; i < object->header_count; i++) {
         const Elf64_Phdr *p = &object->headers[i];
-        if (p->p_type == PT_LOAD && p->p_memsz && !map_segment(file, object, p)) {
+        if (p->p_type != PT_LOAD || !p->p_memsz)
+            continue;
+        if (!(application.is_core ? copy_segment : map_segment)(file, object, p)) {
             linker_fail("%s: cannot map it: %s", object->path, strerror(errno));
             return false;
         }

@@ -30,13 +30,14 @@ static const char *symbol_name(const struct object *object, const Elf64_Sym *sym
 }
 
 static void note_missing(struct missing *missing, const struct object *object, const char *name) {
+    const struct scope *scope = application.is_core ? &object->local : &application.global;
     if (missing->count++ == 0) {
         int n =
             snprintf(missing->text, sizeof(missing->text), "%s: missing symbol %s (looked in %s",
-                     object->path, name, application.global.objects[0]->path);
-        for (size_t i = 1; i < application.global.count && n < 300; i++)
+                     object->path, name, scope->objects[0]->path);
+        for (size_t i = 1; i < scope->count && n < 300; i++)
             n += snprintf(missing->text + n, sizeof(missing->text) - (size_t)n, ", %s",
-                          application.global.objects[i]->path);
+                          scope->objects[i]->path);
         n += snprintf(missing->text + n, sizeof(missing->text) - (size_t)n, " and the kernel)");
         missing->length = MIN((size_t)n, sizeof(missing->text) - 1);
     } else if (missing->length + strlen(name) + 8 < sizeof(missing->text)) {

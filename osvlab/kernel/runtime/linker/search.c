@@ -82,6 +82,20 @@ static void append(struct object *object) {
     application.loaded_count++;
 }
 
+void objects_unload_after(struct object *last) {
+    struct object *object = last ? last->next : application.first;
+    if (last)
+        last->next = NULL;
+    else
+        application.first = NULL;
+    application.last = last;
+    while (object) {
+        struct object *next = object->next;
+        object_unload(object);
+        object = next;
+    }
+}
+
 // Loads the open file, unless it is there already.
 static struct object *adopt(const char *path, int descriptor) {
     char absolute[PATH_MAX];

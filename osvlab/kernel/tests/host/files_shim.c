@@ -40,6 +40,9 @@ void panic(const char *format, ...) {
 void report(const char *format, ...) {
     (void)format;
 }
+void runtime_load_modules(const char *directory) {
+    (void)directory;
+}
 void boot_step(const char *name) {
     (void)name;
 }

@@ -23,6 +23,16 @@ int core_mount_root(const char *type, bool pivot) {
 
 void core_mount_bootfs(void) {}
 
+int core_module_start(const void *entry) {
+    (void)entry;
+    return -ENOSYS;
+}
+
+bool core_filesystem_known(const char *type) {
+    (void)type;
+    return false;
+}
+
 int core_mount(const char *type, const char *device, const char *path) {
     (void)type, (void)device, (void)path;
     return -ENOSYS;

@@ -1,0 +1,149 @@
+"""Modules of the core: filesystems that come as ELF files and are loaded before anything is mounted."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import osvlab
+from osvlab.image.build import build
+from osvlab.image.image import Image
+from tests.kernel.host import KERNEL
+from tests.kernel.programs import GUEST, console_of
+
+pytestmark = pytest.mark.qemu
+
+
+def flags(target: str) -> list[str]:
+    argv = ["make", "-s", "-C", str(KERNEL), "--no-print-directory", target]
+    return shlex.split(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+
+
+def compile_module(source: str, output: Path, *more: str) -> Path:
+    """Compile a module of `tests/kernel/guest` as the Makefile does the kernel's own."""
+    built = output.with_suffix(".o")
+    argv = ["gcc", *flags("core-module-flags"), *more, "-c", str(GUEST / f"{source}.c"), "-o", str(built)]
+    subprocess.run(argv, cwd=KERNEL, check=True)
+    subprocess.run(["ld", *flags("core-module-link"), "-o", output, built], check=True)
+    built.unlink()
+    built.with_suffix(".d").unlink()
+    return output
+
+
+@pytest.fixture(scope="module")
+def seam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_module("seam/seam", tmp_path_factory.mktemp("module") / "seam.so")
+
+
+def make_image(folder: Path, *modules: Path) -> Image:
+    tree = folder / "tree"
+    (tree / "usr" / "lib" / "fs").mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree)
+    for module in modules:
+        shutil.copy(module, tree / "usr" / "lib" / "fs")
+    return build(tree, command="/busybox true", output=folder / "image")
+
+
+@pytest.fixture(scope="module")
+def image(seam: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return make_image(tmp_path_factory.mktemp("image"), seam)
+
+
+MOUNT = "/busybox mkdir /tmp/m; /busybox mount -t seam"
+
+
+def test_a_module_brings_a_filesystem(image: Image) -> None:
+    text = console_of(image, f"{MOUNT} here /tmp/m; /busybox cat /tmp/m/hello; /busybox ls /tmp/m")
+    assert text == "hello from here\nhello\n"
+
+
+def test_what_can_be_mounted_is_listed(image: Image) -> None:
+    lines = console_of(image, "/busybox cat /proc/filesystems").splitlines()
+    assert lines == [
+        "nodev\tramfs",
+        "nodev\tdevfs",
+        "nodev\tprocfs",
+        "nodev\tsysfs",
+        "\trofs",
+        "nodev\tseam",
+    ]
+
+
+def test_it_can_be_mounted_and_unmounted_often(image: Image) -> None:
+    again = "/busybox mount -t seam one /tmp/m; /busybox umount /tmp/m; "
+    last = "/busybox mount -t seam two /tmp/m; /busybox cat /tmp/m/hello"
+    text = console_of(image, f"/busybox mkdir /tmp/m; {again * 20}{last}")
+    assert text == "hello from two\n"
+
+
+def test_fstab_and_the_command_line_mount_it(seam: Path, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "etc").mkdir(parents=True)
+    (tmp_path / "tree" / "etc" / "fstab").write_text("none /tmp ramfs\nfirst /tmp/a seam\n")
+    image = make_image(tmp_path, seam)
+    text = console_of(image, "--mount-fs=seam,second,/tmp/b /busybox cat /tmp/a/hello /tmp/b/hello")
+    assert text == "hello from first\nhello from second\n"
+
+
+def test_large_memory_goes_to_a_disk_and_back(image: Image, tmp_path: Path) -> None:
+    from osvlab.vm.machine import Disk, DiskAccess, Machine
+    from osvlab.vm.vm import VM
+
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4 << 20))
+    line = image.kernel.command_line(f"{MOUNT} vblk1 /tmp/m; /busybox cat /tmp/m/hello", rootfs="rofs")
+    machine = Machine(
+        disks=(Disk(image.path), Disk(disk, DiskAccess.WRITE)), kernel=image.kernel.path, command_line=line
+    )
+    with VM(machine, timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert "hello from vblk1" in vm.console.text
+    data = disk.read_bytes()
+    assert data[512 + 8 : 512 + 16] == (0x9E3779B97F4A7C15).to_bytes(8, "little")
+
+
+def test_a_crash_in_a_module_names_its_function(image: Image) -> None:
+    with osvlab.run(image, command=f"{MOUNT} crash /tmp/m", timeout=60) as vm:
+        ended = vm.wait()
+        assert isinstance(ended, osvlab.Crashed), vm.console.text
+        assert "touch_nothing" in vm.console.text
+        assert "/usr/lib/fs/seam.so" in vm.console.text
+        for caller in ("seam_mount", "sys_mount"):
+            assert caller in vm.console.text, vm.console.text
+
+
+@pytest.mark.parametrize(
+    ("define", "message"),
+    [
+        ("-DLAYOUT=1", "module seam was made for another kernel than this one"),
+        ("-DNEEDS", "/usr/lib/fs/seam.so: missing symbol nobody_has_this"),
+    ],
+)
+def test_a_module_that_does_not_fit_is_refused(define: str, message: str, tmp_path: Path) -> None:
+    module = compile_module("seam/seam", tmp_path / "seam.so", define)
+    image = make_image(tmp_path, module)
+    with osvlab.run(image, command="/busybox cat /proc/filesystems", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert message in vm.console.text
+        assert "seam\n" not in vm.console.text
+
+
+def test_other_libraries_are_left_alone(seam: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.so").write_bytes(seam.read_bytes()[:3000])
+    library = tmp_path / "libsolaris.so"
+    source = "int unknown(void); int zfs_init(void) { return unknown(); }"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-nostdlib", "-xc", "-", "-o", library],
+        input=source,
+        text=True,
+        check=True,
+    )
+    image = make_image(tmp_path, library, tmp_path / "cut.so", seam)
+    with osvlab.run(image, command="/busybox cat /proc/filesystems", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(0), vm.console.text
+        assert "libsolaris" not in vm.console.text
+        assert "executable too short /usr/lib/fs/cut.so" in vm.console.text
+        assert "seam\n" in vm.console.text
