@@ -103,6 +103,9 @@ class Machine:
         KVM, TCG, or None: the best that was seen to work on this host.
     networks
         Its network cards, in the order in which the guest sees them.
+    initrd
+        A bootfs that is put into memory beside the kernel, which unpacks it into its first root;
+        only with ``kernel``.
 
     Raises
     ------
@@ -125,6 +128,7 @@ class Machine:
     command_line: str = ""
     accelerator: Accelerator | None = None
     networks: tuple[Network, ...] = ()
+    initrd: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", MachineKind.named(self.kind))  # a plain "pc" is welcome
@@ -144,6 +148,10 @@ class Machine:
                 "a microvm has no BIOS to boot a disk with",
                 hint="Use machine='pc' or 'q35', or give it a kernel.",
             )
+        if self.initrd is not None and self.kernel is None:
+            raise MachineError(
+                f"the initrd {self.initrd} goes beside a kernel, and there is none", hint="Give it kernel=."
+            )
         if "\0" in self.command_line:
             raise MachineError("a kernel command line cannot contain a NUL character", hint="Take it out.")
 
@@ -151,6 +159,8 @@ class Machine:
         """Every file of the host that the machine needs."""
         if self.kernel is not None:
             yield self.kernel
+        if self.initrd is not None:
+            yield self.initrd
         yield from (disk.path for disk in self.disks)
 
     def __str__(self) -> str:

@@ -127,7 +127,8 @@ def _memory(machine: Machine) -> list[str]:
 def _boot(machine: Machine) -> list[str]:
     if machine.kernel is None:
         return []
-    return ["-kernel", "kernel", "-append", machine.command_line]
+    initrd = [] if machine.initrd is None else ["-initrd", "initrd"]
+    return ["-kernel", "kernel", *initrd, "-append", machine.command_line]
 
 
 def _disks(machine: Machine) -> list[str]:

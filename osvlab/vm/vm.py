@@ -99,8 +99,11 @@ class VM:
     @staticmethod
     def _lay_out(machine: Machine, folder: Folder) -> None:
         if machine.kernel is not None:
-            check_readable(machine.kernel)
+            check_readable("kernel", machine.kernel)
             folder.link("kernel", machine.kernel)
+        if machine.initrd is not None:
+            check_readable("initrd", machine.initrd)
+            folder.link("initrd", machine.initrd)
         for number, disk in enumerate(machine.disks):
             disk.check()
             folder.link(f"disk{number}", disk.path)
@@ -327,13 +330,13 @@ class VM:
         return vm_bundle(self)
 
 
-def check_readable(kernel: Path) -> None:
-    """Raise `MachineError` unless a kernel file can be read."""
+def check_readable(what: str, path: Path) -> None:
+    """Raise `MachineError` unless a file can be read."""
     try:
-        os.close(open_bytes(kernel))
+        os.close(open_bytes(path))
     except OSError as error:
         raise MachineError(
-            f"cannot open the kernel {kernel}: {error.strerror}", hint="Check the path."
+            f"cannot open the {what} {path}: {error.strerror}", hint="Check the path."
         ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,8 +12,15 @@ from pathlib import Path
 import pytest
 
 import osvlab
+from osvlab.filesystems import disk
+from osvlab.filesystems.bootfs import write_bootfs
+from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.host import read_tree
 from osvlab.image.build import build
 from osvlab.image.image import Image
+from osvlab.kernels import Kernel
+from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
+from osvlab.vm.vm import VM
 from tests.kernel.host import KERNEL
 from tests.kernel.programs import GUEST, console_of
 
@@ -89,9 +98,6 @@ def test_fstab_and_the_command_line_mount_it(seam: Path, tmp_path: Path) -> None
 
 
 def test_large_memory_goes_to_a_disk_and_back(image: Image, tmp_path: Path) -> None:
-    from osvlab.vm.machine import Disk, DiskAccess, Machine
-    from osvlab.vm.vm import VM
-
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(4 << 20))
     line = image.kernel.command_line(f"{MOUNT} vblk1 /tmp/m; /busybox cat /tmp/m/hello", rootfs="rofs")
@@ -147,3 +153,86 @@ def test_other_libraries_are_left_alone(seam: Path, tmp_path: Path) -> None:
         assert "libsolaris" not in vm.console.text
         assert "executable too short /usr/lib/fs/cut.so" in vm.console.text
         assert "seam\n" in vm.console.text
+
+
+# --- Archives that come along with the kernel or in the first partition
+
+
+def bootfs(folder: Path, *modules: Path) -> bytes:
+    tree = folder / "first"
+    (tree / "usr" / "lib" / "fs").mkdir(parents=True)
+    for module in modules:
+        shutil.copy(module, tree / "usr" / "lib" / "fs")
+    shutil.copy("/bin/busybox", tree)
+    stream = io.BytesIO()
+    write_bootfs(read_tree(tree), stream)
+    return stream.getvalue()
+
+
+def partitioned(path: Path, first: bytes, second: bytes) -> Path:
+    """Write a disk with two partitions, of one MiB or as large as what is in them."""
+    start, partitions = 1 << 20, []
+    with path.open("wb") as stream:
+        for slot, data in ((1, first), (2, second)):
+            size = max(1 << 20, -(-len(data) // 512) * 512)
+            partitions.append(Partition(slot, disk.TYPE_LINUX, start, size))
+            stream.seek(start)
+            stream.write(data)
+            start += -(-size // (1 << 20)) * (1 << 20)
+        stream.truncate(start)
+        stream.seek(0)
+        stream.write(disk.make_boot_sector(None, 0, partitions))
+    return path
+
+
+def booted(machine: Machine, status: int = 0) -> str:
+    with VM(machine, timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(status), vm.console.text
+        return vm.console.text
+
+
+READ = "/busybox mkdir /m; /busybox mount -t seam it /m; /busybox cat /m/hello"
+FREE = "/busybox mkdir /proc; /busybox mount -t procfs none /proc; /busybox free -m"
+
+
+@pytest.mark.parametrize("kind", MachineKind)
+def test_an_archive_beside_the_kernel_is_the_first_root(
+    kind: MachineKind, seam: Path, tmp_path: Path
+) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(bootfs(tmp_path, seam) + bytes(8 << 20))
+    line = f"--nomount {READ}; {FREE}"
+    machine = Machine(kind=kind, kernel=Kernel.lab().path, initrd=initrd, command_line=line)
+    text = booted(machine)
+    assert "hello from it\n" in text
+    # What the archive took is free again: the kernel counts all but its first megabytes.
+    assert int(re.findall(r"Mem: +(\d+)", text)[0]) >= 59, text
+
+
+def test_an_archive_in_the_first_partition_is_unpacked(seam: Path, tmp_path: Path) -> None:
+    path = partitioned(tmp_path / "disk", bootfs(tmp_path, seam), bytes(512))
+    machine = Machine(kernel=Kernel.lab().path, disks=(Disk(path),), command_line=READ)
+    assert "hello from it\n" in booted(machine)
+
+
+def test_an_archive_that_is_damaged_is_told_and_the_boot_goes_on(seam: Path, tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(bootfs(tmp_path, seam)[:-1000])
+    machine = Machine(kernel=Kernel.lab().path, initrd=initrd, command_line="--nomount /nothing")
+    text = booted(machine, 127)
+    assert re.search(r"bootfs: record \d \(.*\): the data lies outside of the archive", text), text
+
+
+def test_a_root_without_its_module_is_told(tmp_path: Path) -> None:
+    path = partitioned(tmp_path / "disk", bootfs(tmp_path), bytes(512))
+    line = "--rootfs=zfs /busybox ls /"
+    text = booted(Machine(kernel=Kernel.lab().path, disks=(Disk(path),), command_line=line))
+    assert "Could not mount zfs root filesystem: No such device" in text
+
+
+def test_a_module_that_is_to_be_there_and_is_not_ends_the_boot(tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(bootfs(tmp_path))
+    line = "--nomount --preload-zfs-library /busybox ls"
+    text = booted(Machine(kernel=Kernel.lab().path, initrd=initrd, command_line=line), 126)
+    assert "Failed to preload ZFS library. Powering off." in text

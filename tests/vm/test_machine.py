@@ -23,6 +23,7 @@ KERNEL = Path("kernel.elf")
         ({"kernel": None}, "kernel or a disk"),
         ({"kernel": None, "disks": (Disk(Path("d")),)}, "no BIOS"),
         ({"command_line": "a\0b"}, "NUL"),
+        ({"kernel": None, "kind": "pc", "disks": (Disk(Path("d")),), "initrd": Path("i")}, "initrd i"),
     ],
 )
 def test_refused(options: dict[str, object], named: str) -> None:
@@ -61,6 +62,12 @@ def test_words_for_qemu() -> None:
     ]  # fmt: skip
     assert "virtio-blk-device,drive=disk2" in option(words, "-device")
     assert not any("a,b" in word for word in option(words, "-drive"))
+
+
+def test_words_for_an_initrd() -> None:
+    machine = Machine(kernel=KERNEL, initrd=Path("a,b"))
+    assert list(machine.files()) == [KERNEL, Path("a,b")]
+    assert option(arguments(machine, Accelerator.TCG, monitor=5), "-initrd") == ["initrd"]
 
 
 def test_words_for_a_disk_that_boots_itself() -> None:

@@ -2,7 +2,8 @@
 // Format: hvm_start_info of the PVH boot ABI (xen/include/public/arch-x86/hvm/start_info.h).
 //
 // Invariant: everything is copied before any memory is given out, since the loader's own
-// structures lie in RAM that is about to be used.
+// structures lie in RAM that is about to be used. Only the archive it may bring along (QEMU:
+// -initrd) stays where it is, and is kept out of the allocator's hands.
 
 #include <string.h>
 
@@ -21,6 +22,10 @@ struct memory_map_entry {
     u32 type, reserved;
 };
 
+struct module_entry {
+    u64 address, size, command_line, reserved;
+};
+
 #define START_INFO_MAGIC 0x336ec578
 #define MEMORY_RAM 1
 
@@ -31,6 +36,7 @@ char boot_command_line[32768];
 u64 boot_rsdp;
 struct boot_range boot_memory[BOOT_RANGES];
 size_t boot_memory_count;
+struct boot_range boot_archive;
 
 static u64 next_free; // boot_memory_take's position, above the kernel image
 extern char kernel_end_address[];
@@ -47,6 +53,25 @@ static void add_range(const struct memory_map_entry *e) {
         boot_memory_count == BOOT_RANGES)
         return;
     boot_memory[boot_memory_count++] = (struct boot_range){start, end, usable};
+}
+
+// Cuts the pages of the archive out of the RAM they lie in.
+static void keep_archive(const struct module_entry *module) {
+    u64 start = ALIGN_DOWN(module->address, PAGE_SIZE);
+    u64 end = ALIGN_UP(module->address + module->size, PAGE_SIZE);
+
+    for (size_t i = 0; i < boot_memory_count; i++) {
+        struct boot_range *r = &boot_memory[i];
+        if (!r->usable || start < r->start || end > r->end || end <= start)
+            continue;
+        if (boot_memory_count + 2 > BOOT_RANGES)
+            return;
+        boot_memory[boot_memory_count++] = (struct boot_range){start, end, false};
+        boot_memory[boot_memory_count++] = (struct boot_range){end, r->end, true};
+        r->end = start;
+        boot_archive = (struct boot_range){module->address, module->address + module->size, true};
+        return;
+    }
 }
 
 void boot_info_read(u32 address) {
@@ -66,6 +91,8 @@ void boot_info_read(u32 address) {
     const struct memory_map_entry *map = PHYSICAL_TO_VIRTUAL(info->memory_map);
     for (u32 i = 0; i < info->memory_map_entries; i++)
         add_range(&map[i]);
+    if (info->modules)
+        keep_archive(PHYSICAL_TO_VIRTUAL(info->module_list));
     next_free = ALIGN_UP((u64)kernel_end_address - 0x40000000UL, PAGE_SIZE);
 }
 

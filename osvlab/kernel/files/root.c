@@ -11,6 +11,7 @@
 
 #include "block.h"
 #include "boot.h"
+#include "boot_memory.h"
 #include "runtime.h"
 #include "syscalls_files.h"
 #include "thread.h"
@@ -189,6 +190,11 @@ void core_mount_bootfs(void) {
     status = bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end);
     if (status < 0)
         panic("unpack_bootfs failed: error %d", -status);
+    if (boot_archive.start != 0) {
+        bootfs_unpack_memory(names_root(), PHYSICAL_TO_VIRTUAL(boot_archive.start),
+                             PHYSICAL_TO_VIRTUAL(boot_archive.end));
+        pages_take_archive();
+    }
     unpack_partition(ARCHIVE_DEVICE);
 }
 

@@ -13,6 +13,11 @@ struct boot_range {
 extern struct boot_range boot_memory[BOOT_RANGES];
 extern size_t boot_memory_count;
 
+// An archive that the boot loader put into RAM; empty if it did not. Not for the allocator until
+// pages_take_archive: then nobody looks at it any more.
+extern struct boot_range boot_archive;
+void pages_take_archive(void);
+
 // Takes physical memory for ever, with what is in it. Only before the page allocator exists.
 u64 boot_memory_take(size_t size);
 

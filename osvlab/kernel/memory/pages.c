@@ -187,6 +187,20 @@ static void cut_ram(void (*use)(u64 first, unsigned order)) {
     }
 }
 
+static u64 archive_start(void) {
+    return boot_archive.start >> PAGE_SHIFT;
+}
+static u64 archive_end(void) {
+    return ALIGN_UP(boot_archive.end, PAGE_SIZE) >> PAGE_SHIFT;
+}
+
+void pages_take_archive(void) {
+    u64 flags = spin_lock(&pages_lock);
+    cut_range(archive_start(), archive_end(), add_block);
+    boot_archive = (struct boot_range){0};
+    spin_unlock(&pages_lock, flags);
+}
+
 // The kernel's own frames are counted when they are shown to applications (share.c).
 static void describe_kernel(void) {
     for (size_t i = 0; i < boot_memory_count; i++) {
@@ -204,9 +218,11 @@ void pages_init(void) {
         if (boot_memory[i].usable)
             frame_count = MAX(frame_count, boot_memory[i].end >> PAGE_SHIFT);
     }
+    frame_count = MAX(frame_count, archive_end());
     frames = PHYSICAL_TO_VIRTUAL(boot_memory_take(frame_count * sizeof(struct page)));
     describe_kernel();
     cut_ram(describe_buddies);
+    cut_range(archive_start(), archive_end(), describe_buddies);
     cut_ram(add_block);
     paging_use_allocator();
 }

@@ -19,6 +19,7 @@
 
 #include "area.h"
 #include "boot.h"
+#include "boot_memory.h"
 #include "console.h"
 #include "poll.h"
 #include "procfs.h"
@@ -50,6 +51,9 @@ void boot_step(const char *name) {
 // An archive with nothing in it.
 __asm__(".section .rodata\n.globl bootfs_start, bootfs_end\nbootfs_start: .zero 128\nbootfs_end: "
         ".previous");
+
+struct boot_range boot_archive;
+void pages_take_archive(void) {}
 
 // --- Memory ---
 

@@ -19,10 +19,16 @@
 
 #define RAM_SIZE (64UL << 20)
 
-// With a hole, so that some blocks have buddies that are no RAM.
-struct boot_range boot_memory[BOOT_RANGES] = {{0x1000, 0x1ffd000, true},
-                                              {0x2005000, RAM_SIZE, true}};
-size_t boot_memory_count = 2;
+// With a hole, so that some blocks have buddies that are no RAM; and with an archive.
+#define ARCHIVE 0x3003456UL
+#define ARCHIVE_END 0x3455123UL
+struct boot_range boot_memory[BOOT_RANGES] = {
+    {0x1000, 0x1ffd000, true},
+    {0x2005000, ALIGN_DOWN(ARCHIVE, PAGE_SIZE), true},
+    {ALIGN_UP(ARCHIVE_END, PAGE_SIZE), RAM_SIZE, true},
+};
+size_t boot_memory_count = 3;
+struct boot_range boot_archive = {ARCHIVE, ARCHIVE_END, true};
 static u64 taken = 0x400000;
 
 u64 boot_memory_take(size_t size) {
@@ -116,6 +122,23 @@ static void test_out_of_memory(void) {
     assert(pages_free_count() == before);
 }
 
+// The archive's bytes stay until it is taken; then all of its pages are there.
+static void test_archive(void) {
+    u8 *archive = PHYSICAL_TO_VIRTUAL(ARCHIVE);
+    u64 before = pages_free_count(), total = pages_total();
+
+    memset(archive, 0xa5, ARCHIVE_END - ARCHIVE);
+    test_pages();
+    test_out_of_memory();
+    for (size_t i = 0; i < ARCHIVE_END - ARCHIVE; i++)
+        assert(archive[i] == 0xa5);
+    pages_take_archive();
+    u64 pages = (ALIGN_UP(ARCHIVE_END, PAGE_SIZE) - ALIGN_DOWN(ARCHIVE, PAGE_SIZE)) >> PAGE_SHIFT;
+    assert(pages_free_count() == before + pages && pages_total() == total + pages);
+    pages_take_archive();
+    assert(pages_total() == total + pages);
+}
+
 static void test_heap(void) {
     enum { SLOTS = 500 };
     struct {
@@ -194,6 +217,7 @@ int main(void) {
         old[i] = (struct page){.references = 7, .order = __builtin_ctzl(i | 1 << 11), .flags = 1};
     pages_init();
     heap_init();
+    test_archive();
     test_pages();
     test_out_of_memory();
     test_heap();
