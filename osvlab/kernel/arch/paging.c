@@ -20,6 +20,7 @@
 #define PRESENT 0x001UL
 #define WRITABLE 0x002UL
 #define UNCACHED 0x018UL // PWT, PCD
+#define DIRTY 0x040UL    // the processor sets it at the first write
 #define LARGE 0x080UL
 #define NO_EXECUTE (1UL << 63)
 #define ADDRESS_MASK 0x000ffffffffff000UL
@@ -123,12 +124,25 @@ u64 page_unmap(u64 address) {
     return value & ADDRESS_MASK;
 }
 
+bool page_take_dirty(u64 address) {
+    u64 flags = spin_lock(&paging_lock);
+    u64 *entry = entry_of(address, 0, false);
+    bool dirty = entry && (*entry & DIRTY);
+
+    if (dirty) {
+        *entry &= ~DIRTY;
+        forget_translation(address);
+    }
+    spin_unlock(&paging_lock, flags);
+    return dirty;
+}
+
 void page_protect(u64 address, int protection) {
     u64 flags = spin_lock(&paging_lock);
     u64 *entry = entry_of(address, 0, false);
 
     if (entry && (*entry & ADDRESS_MASK)) {
-        *entry = (*entry & ADDRESS_MASK) | bits_of(protection);
+        *entry = (*entry & (ADDRESS_MASK | DIRTY)) | bits_of(protection);
         forget_translation(address);
     }
     spin_unlock(&paging_lock, flags);

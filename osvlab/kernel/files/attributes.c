@@ -166,6 +166,14 @@ long sys_access(const char *name, int mode) {
 
 // --- chmod, chown ---
 
+// After a change, which the filesystem is to keep. Takes over the reference.
+static long attributes_changed(struct vnode *vnode, int status) {
+    if (status == 0 && vnode->operations->changed != NULL)
+        status = vnode->operations->changed(vnode);
+    vnode_put(vnode);
+    return status;
+}
+
 // Takes over the reference.
 static long change_mode(struct vnode *vnode, u32 mode) {
     int status = vnode_check_writable(vnode);
@@ -175,8 +183,7 @@ static long change_mode(struct vnode *vnode, u32 mode) {
         vnode->mode = (vnode->mode & S_IFMT) | (mode & 07777);
         vnode->changed = clock_realtime();
     }
-    vnode_put(vnode);
-    return status;
+    return attributes_changed(vnode, status);
 }
 
 long sys_fchmodat2(int descriptor, const char *name, unsigned mode, int flags) {
@@ -208,8 +215,7 @@ static long change_owner(struct vnode *vnode, u32 user, u32 group) {
             vnode->gid = group;
         vnode->changed = clock_realtime();
     }
-    vnode_put(vnode);
-    return status;
+    return attributes_changed(vnode, status);
 }
 
 long sys_fchownat(int descriptor, const char *name, unsigned user, unsigned group, int flags) {
@@ -260,8 +266,7 @@ static long change_times(struct vnode *vnode, const struct timespec times[2]) {
         vnode->modified = modified;
         vnode->changed = now;
     }
-    vnode_put(vnode);
-    return status;
+    return attributes_changed(vnode, status);
 }
 
 static long times_at(int descriptor, const char *name, const struct timespec times[2], int flags) {

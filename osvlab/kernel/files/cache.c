@@ -1,18 +1,21 @@
-// The page cache: clean pages of files on disk, found by (owner, inode, page index).
+// The page cache: pages of files on disk, found by (owner, inode, page index).
 //
-// Invariant: the cache holds one reference to every page in it; a page with no other reference
-// may be dropped at any time, oldest first. Nothing here sleeps or uses the heap, because
+// Invariant: the cache holds one reference to every page in it. A clean page is on the list of ages;
+// with no other reference it may be dropped at any time, oldest first. A dirty page is on the list
+// of those, in the order in which they became so, and stays until its owner takes it from there to
+// write it, or cuts it off. Nothing here sleeps or uses the heap, because
 // cache_reclaim runs while memory is out, from inside the allocator, whoever called it.
 // Entries are carved out of pages of their own and reused, never given back.
 
 #include "vnode.h"
 
 struct entry {
-    struct list age; // oldest first; or the free list
+    struct list age; // oldest first; or the list of dirty pages, or the free list
     struct entry *chain;
     const void *owner;
     u64 inode, index;
     struct page *page;
+    bool dirty;
 };
 
 #define BUCKETS_MIN 256
@@ -20,11 +23,12 @@ struct entry {
 
 static struct spinlock lock = SPINLOCK("page cache");
 static struct list ages = LIST(ages);
+static struct list dirty = LIST(dirty);
 static struct list unused = LIST(unused);
 static struct entry *first_buckets[BUCKETS_MIN];
 static struct entry **buckets = first_buckets;
 static size_t bucket_count = BUCKETS_MIN;
-static size_t entries;
+static size_t entries, dirty_entries;
 
 static struct entry **bucket(const void *owner, u64 inode, u64 index) {
     u64 hash = ((u64)(uintptr_t)owner >> 4) * 31 + inode * 0x9E3779B97F4A7C15UL +
@@ -46,11 +50,21 @@ struct page *cache_find(const void *owner, u64 inode, u64 index) {
     struct page *page = entry == NULL ? NULL : entry->page;
     if (page != NULL) {
         page_get(page);
-        list_remove(&entry->age);
-        list_append(&ages, &entry->age);
+        if (!entry->dirty) {
+            list_remove(&entry->age);
+            list_append(&ages, &entry->age);
+        }
     }
     spin_unlock(&lock, flags);
     return page;
+}
+
+static void rehash(struct list *list) {
+    LIST_EACH(list, entry, struct entry, age) {
+        struct entry **head = bucket(entry->owner, entry->inode, entry->index);
+        entry->chain = *head;
+        *head = entry;
+    }
 }
 
 // More buckets when chains grow long. Keeps the old ones if there is no memory.
@@ -66,11 +80,8 @@ static void grow(void) {
     if (count > old_count) {
         buckets = more;
         bucket_count = count;
-        LIST_EACH(&ages, entry, struct entry, age) {
-            struct entry **head = bucket(entry->owner, entry->inode, entry->index);
-            entry->chain = *head;
-            *head = entry;
-        }
+        rehash(&ages);
+        rehash(&dirty);
         more = old;
         count = old_count;
     }
@@ -133,6 +144,7 @@ static struct page *forget(struct entry *entry) {
     list_remove(&entry->age);
     list_append(&unused, &entry->age);
     entries--;
+    dirty_entries -= entry->dirty;
     return entry->page;
 }
 
@@ -168,20 +180,98 @@ size_t cache_pages(void) {
     return count;
 }
 
-// The owner is unmounted: all its pages go, except those that are mapped, which live on alone.
-void cache_forget(const void *owner) {
+static bool in_cut(const struct entry *entry, const void *owner, u64 inode, u64 from) {
+    return entry->owner == owner &&
+           (inode == CACHE_ALL || (entry->inode == inode && entry->index >= from));
+}
+
+static struct page *cut_one(struct list *list, const void *owner, u64 inode, u64 from) {
+    LIST_EACH(list, entry, struct entry, age)
+    if (in_cut(entry, owner, inode, from))
+        return forget(entry);
+    return NULL;
+}
+
+// Where the range is small its pages are looked up; otherwise all are looked at.
+void cache_cut(const void *owner, u64 inode, u64 from, u64 end) {
+    bool few = inode != CACHE_ALL && end - from < entries;
     for (;;) {
         struct page *victim = NULL;
         u64 flags = spin_lock(&lock);
-        LIST_EACH(&ages, entry, struct entry, age) {
-            if (entry->owner == owner) {
-                victim = forget(entry);
-                break;
-            }
+        if (few) {
+            struct entry *entry = from < end ? find(owner, inode, from++) : NULL;
+            victim = entry == NULL ? NULL : forget(entry);
+        } else {
+            victim = cut_one(&dirty, owner, inode, from);
+            if (victim == NULL)
+                victim = cut_one(&ages, owner, inode, from);
         }
         spin_unlock(&lock, flags);
-        if (victim == NULL)
+        if (victim != NULL)
+            page_put(victim);
+        else if (!few || from >= end)
             return;
-        page_put(victim);
     }
+}
+
+// The owner is unmounted: all its pages go, except those that are mapped, which live on alone.
+void cache_forget(const void *owner) {
+    cache_cut(owner, CACHE_ALL, 0, 0);
+}
+
+// --- Dirty pages ---
+
+bool cache_dirty(const void *owner, u64 inode, u64 index) {
+    u64 flags = spin_lock(&lock);
+    struct entry *entry = find(owner, inode, index);
+    if (entry != NULL && !entry->dirty) {
+        entry->dirty = true;
+        dirty_entries++;
+        list_remove(&entry->age);
+        list_append(&dirty, &entry->age);
+    }
+    spin_unlock(&lock, flags);
+    return entry != NULL;
+}
+
+size_t cache_dirty_pages(void) {
+    return dirty_entries;
+}
+
+static struct page *clean(struct entry *entry) {
+    entry->dirty = false;
+    dirty_entries--;
+    list_remove(&entry->age);
+    list_append(&ages, &entry->age);
+    page_get(entry->page);
+    return entry->page;
+}
+
+static bool is_dirty(const struct entry *entry) {
+    return entry != NULL && entry->dirty;
+}
+
+// The oldest dirty page's neighbours in its group come with it, as far as they are dirty.
+size_t cache_take_dirty(const void *owner, u64 inode, size_t group, u64 *first,
+                        struct page **pages) {
+    u64 flags = spin_lock(&lock);
+    struct entry *oldest = NULL;
+    LIST_EACH(&dirty, entry, struct entry, age) {
+        if (entry->owner == owner && entry->inode == inode) {
+            oldest = entry;
+            break;
+        }
+    }
+    size_t count = 0;
+    if (oldest != NULL) {
+        u64 start = oldest->index, end = start / group * group + group;
+        while (start % group != 0 && is_dirty(find(owner, inode, start - 1)))
+            start--;
+        *first = start;
+        for (struct entry *entry; start < end && is_dirty(entry = find(owner, inode, start));
+             start++)
+            pages[count++] = clean(entry);
+    }
+    spin_unlock(&lock, flags);
+    return count;
 }

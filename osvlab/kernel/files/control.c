@@ -1,5 +1,4 @@
-// fcntl, ioctl, flock and the calls that make sure of what is on disk (something to do only for
-// disks opened as files: whatever else can be written is in memory).
+// fcntl, ioctl, flock, and advice that is not taken.
 
 #include "vnode.h"
 
@@ -154,34 +153,6 @@ long sys_flock(int descriptor, int operation) {
     if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
         return -EINVAL;
     return check_open(descriptor);
-}
-
-long sys_fsync(int descriptor) {
-    struct file *file = file_of(descriptor);
-    if (file == NULL)
-        return -EBADF;
-    long status = file->flags & O_PATH ? -EBADF : file->operations->stream ? -EINVAL : 0;
-    if (status == 0 && vnode_is(file->vnode, S_IFBLK))
-        status = block_file_flush(file->vnode);
-    file_put(file);
-    return status;
-}
-
-long sys_fdatasync(int descriptor) {
-    return sys_fsync(descriptor);
-}
-
-long sys_syncfs(int descriptor) {
-    return check_open(descriptor);
-}
-
-long sys_sync(void) {
-    return 0;
-}
-
-long sys_sync_file_range(int descriptor, i64 offset, i64 length, unsigned flags) {
-    (void)flags;
-    return offset < 0 || length < 0 ? -EINVAL : check_open(descriptor);
 }
 
 long sys_fadvise64(int descriptor, i64 offset, i64 length, int advice) {

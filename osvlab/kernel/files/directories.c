@@ -182,27 +182,32 @@ long sys_readlink(const char *name, char *user, size_t size) {
 
 #define MOUNT_READ_ONLY 1UL
 
-static char *optional_text(const char *user, int *error) {
-    if (user != NULL)
-        return path_copy_in(user, error);
+// NULL is `otherwise`, which may be NULL too.
+static char *optional_text(const char *user, const char *otherwise, int *error) {
+    if (user != NULL || otherwise == NULL)
+        return user == NULL ? NULL : path_copy_in(user, error);
     char *text = path_text();
     if (text != NULL)
-        memcpy(text, "none", 5);
+        memcpy(text, otherwise, strlen(otherwise) + 1);
     return text;
 }
 
 long sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
                const void *data) {
-    (void)data;
     int error = -ENOMEM;
-    char *source_text = optional_text(source, &error);
+    char *source_text = optional_text(source, "none", &error);
     char *target_text = path_copy_in(target, &error);
-    char *type_text = optional_text(type, &error);
-    if (source_text != NULL && target_text != NULL && type_text != NULL)
-        error = mount_at(type_text, source_text, target_text, flags & MOUNT_READ_ONLY);
+    char *type_text = optional_text(type, "none", &error);
+    char *options = optional_text(data, NULL, &error);
+    if (source_text != NULL && target_text != NULL && type_text != NULL &&
+        (options != NULL || data == NULL))
+        error = mount_at(
+            &(struct mount_wish){type_text, source_text, options, (flags & MOUNT_READ_ONLY) != 0},
+            target_text);
     path_text_free(source_text);
     path_text_free(target_text);
     path_text_free(type_text);
+    path_text_free(options);
     return error;
 }
 

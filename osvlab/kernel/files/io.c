@@ -50,7 +50,7 @@ long file_write(struct file *file, const void *buffer, size_t size) {
     mutex_lock(&file->lock);
     if (file->flags & O_APPEND)
         file->position = vnode_size(file->vnode);
-    long status = write_at(file, buffer, size, &file->position);
+    long status = file_written(file, write_at(file, buffer, size, &file->position));
     mutex_unlock(&file->lock);
     return status;
 }
@@ -85,7 +85,8 @@ static long positioned(struct file *file, void *buffer, size_t size, i64 offset,
     u64 position = (u64)offset;
     if (write && file->flags & O_APPEND) // Linux appends even here
         position = vnode_size(file->vnode);
-    return write ? write_at(file, buffer, size, &position) : read_at(file, buffer, size, &position);
+    return write ? file_written(file, write_at(file, buffer, size, &position))
+                 : read_at(file, buffer, size, &position);
 }
 
 long sys_pread64(int descriptor, void *buffer, size_t size, i64 offset) {
@@ -212,6 +213,8 @@ static long transfer_vector(int descriptor, const struct iovec *user, int count,
         status = file->operations->vector(file, vector, (size_t)count, write);
     else if (status == 0)
         status = file_vector(file, vector, count, total, offset, write);
+    if (write)
+        status = file_written(file, status);
     if (vector != small)
         kfree(vector);
     file_put(file);
@@ -255,6 +258,17 @@ long sys_pwritev2(int descriptor, const struct iovec *vector, int count, i64 off
 
 // --- lseek ---
 
+// The next data or hole. To most files all is data, and the end is the only hole.
+static i64 seek_kind(struct vnode *vnode, i64 offset, i64 size, bool hole) {
+    if (offset < 0 || offset >= size)
+        return -ENXIO;
+    if (vnode->operations->seek == NULL)
+        return hole ? size : offset;
+    u64 at = (u64)offset;
+    int status = vnode->operations->seek(vnode, &at, hole);
+    return status < 0 ? status : (i64)MIN(at, (u64)size);
+}
+
 static i64 seek_target(struct file *file, i64 offset, int whence) {
     struct vnode *vnode = file->vnode;
     i64 size = (i64)vnode->size;
@@ -265,10 +279,9 @@ static i64 seek_target(struct file *file, i64 offset, int whence) {
         return offset > INT64_MAX - (i64)file->position ? -EOVERFLOW : (i64)file->position + offset;
     case SEEK_END:
         return offset > INT64_MAX - size ? -EOVERFLOW : size + offset;
-    case SEEK_DATA: // no holes are told apart from data
-        return offset < 0 || offset >= size ? -ENXIO : offset;
+    case SEEK_DATA:
     case SEEK_HOLE:
-        return offset < 0 || offset >= size ? -ENXIO : size;
+        return seek_kind(vnode, offset, size, whence == SEEK_HOLE);
     default:
         return -EINVAL;
     }

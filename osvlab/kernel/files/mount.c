@@ -9,6 +9,8 @@
 #include "block.h"
 
 static struct mutex names = MUTEX(names, "names");
+// Taken before the names by who unmounts, and by who syncs, for which the names are not locked.
+static struct mutex staying = MUTEX(staying, "mounts");
 static struct list mounts = LIST(mounts);
 static struct vnode *root;
 static u64 next_id = 2;
@@ -94,17 +96,16 @@ static void mount_free(struct mount *mount) {
 }
 
 // Makes the filesystem ready, not yet hung anywhere.
-static int mount_make(const char *type, const char *device_name, bool read_only,
-                      struct mount **out) {
-    const struct filesystem *filesystem = filesystem_find(type);
+static int mount_make(const struct mount_wish *wish, struct mount **out) {
+    const struct filesystem *filesystem = filesystem_find(wish->type);
     if (filesystem == NULL) {
-        say_unknown(type);
+        say_unknown(wish->type);
         return -ENODEV;
     }
     struct block_device *device = NULL;
-    int status = filesystem->needs_device ? device_for(device_name, &device) : 0;
+    int status = filesystem->needs_device ? device_for(wish->device, &device) : 0;
     if (status < 0) {
-        debug("mount: there is no block device %s\n", device_name);
+        debug("mount: there is no block device %s\n", wish->device);
         return status;
     }
     struct mount *mount = kzalloc(sizeof(*mount));
@@ -112,14 +113,16 @@ static int mount_make(const char *type, const char *device_name, bool read_only,
         return -ENOMEM;
     list_init(&mount->link);
     mount->filesystem = filesystem;
-    mount->read_only = read_only;
-    mount->device = kstrdup(device_name);
+    mount->read_only = wish->read_only;
+    mount->options = wish->options;
+    mount->device = kstrdup(wish->device);
     mount->id = next_id++;
     status = mount->device == NULL ? -ENOMEM : filesystem->mount(mount, device);
     if (status < 0) {
         mount_free(mount);
         return status;
     }
+    mount->options = NULL;
     *out = mount;
     return 0;
 }
@@ -169,13 +172,13 @@ static void mount_destroy(struct mount *mount) {
     mount_free(mount);
 }
 
-static int mount_locked(const char *type, const char *device, char *path, bool read_only) {
+static int mount_locked(const struct mount_wish *wish, char *path) {
     struct path at;
     int status = path_walk(root, path, WALK_FOLLOW, &at);
     if (status < 0)
         return status;
     struct mount *mount;
-    status = vnode_is(at.vnode, S_IFDIR) ? mount_make(type, device, read_only, &mount) : -ENOTDIR;
+    status = vnode_is(at.vnode, S_IFDIR) ? mount_make(wish, &mount) : -ENOTDIR;
     if (status == 0) {
         list_append(&mounts, &mount->link);
         mount_attach(mount, at.vnode);
@@ -184,14 +187,14 @@ static int mount_locked(const char *type, const char *device, char *path, bool r
     return status;
 }
 
-int mount_at(const char *type, const char *device, const char *path, bool read_only) {
+int mount_at(const struct mount_wish *wish, const char *path) {
     char *text = path_text();
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", path);
-    debug("VFS: mounting %s at %s\n", type, path);
+    debug("VFS: mounting %s at %s\n", wish->type, path);
     names_lock();
-    int status = mount_locked(type, device, text, read_only);
+    int status = mount_locked(wish, text);
     names_unlock();
     path_text_free(text);
     return status;
@@ -201,11 +204,13 @@ static int remove_locked(struct vnode *vnode) {
     struct mount *mount = vnode->mount;
     if (mount == NULL || mount->root != vnode)
         return -EINVAL; // nothing is mounted here
+    // What is still to be written is held until it is.
+    int status = mount->filesystem->sync == NULL ? 0 : mount->filesystem->sync(mount);
     if (vnode == root || covers_something(mount) || mount_busy(mount, 1))
         return -EBUSY;
     vnode_put(vnode);
     mount_destroy(mount);
-    return 0;
+    return status;
 }
 
 int mount_remove(const char *path) {
@@ -214,6 +219,7 @@ int mount_remove(const char *path) {
     if (text == NULL)
         return -ENOMEM;
     format_string(text, PATH_MAX, "%s", path);
+    mutex_lock(&staying);
     names_lock();
     struct path at;
     int status = path_walk(root, text, WALK_FOLLOW, &at);
@@ -222,20 +228,21 @@ int mount_remove(const char *path) {
         at.vnode = NULL;
         path_done(&at);
         status = remove_locked(vnode);
-        if (status < 0)
+        if (status == -EBUSY || status == -EINVAL)
             vnode_put(vnode);
     }
     names_unlock();
+    mutex_unlock(&staying);
     path_text_free(text);
     return status;
 }
 
 // Puts a filesystem under all names. What was the root has no place until mount_place gives it one.
-int mount_root(const char *type, const char *device, bool read_only) {
-    debug("VFS: mounting %s at /\n", type);
+int mount_root(const struct mount_wish *wish) {
+    debug("VFS: mounting %s at /\n", wish->type);
     names_lock();
     struct mount *mount;
-    int status = mount_make(type, device, read_only, &mount);
+    int status = mount_make(wish, &mount);
     if (status == 0) {
         struct vnode *old = root;
         list_prepend(&mounts, &mount->link); // first in /proc/mounts, last to be unmounted
@@ -264,22 +271,57 @@ void mount_place(struct mount *mount, const char *path) {
 
 // Lets go of a mount that has no place, unless somebody still uses it.
 void mount_drop(struct mount *mount) {
+    mutex_lock(&staying);
     names_lock();
     if (!covers_something(mount) && !mount_busy(mount, 0))
         mount_destroy(mount);
     names_unlock();
+    mutex_unlock(&staying);
 }
 
-// At the end: everything nobody uses any more, the youngest first, like umount -a.
+// The mount with the next number that has something to sync; it does not go while mounts stay.
+static struct mount *next_to_sync(u64 after) {
+    struct mount *next = NULL;
+    names_lock();
+    LIST_EACH(&mounts, mount, struct mount, link)
+    if (mount->id > after && mount->filesystem->sync != NULL && (!next || mount->id < next->id))
+        next = mount;
+    names_unlock();
+    return next;
+}
+
+int mounts_sync(void) {
+    int status = 0;
+    mutex_lock(&staying);
+    for (struct mount *mount = next_to_sync(0); mount != NULL; mount = next_to_sync(mount->id)) {
+        int error = mount->filesystem->sync(mount);
+        status = status < 0 ? status : error;
+    }
+    mutex_unlock(&staying);
+    return status;
+}
+
+bool mounts_write_back(void) {
+    return next_to_sync(0) != NULL && mounts_sync() == 0;
+}
+
+// At the end: everything nobody uses any more, the youngest first, like umount -a. What is in use,
+// as the root is, is left as if it had been unmounted.
 void mounts_unmount_all(void) {
     char name[128];
+    mutex_lock(&staying);
     names_lock();
     for (struct list *at = mounts.previous, *before; at != &mounts; at = before) {
         before = at->previous;
         struct mount *mount = CONTAINER_OF(at, struct mount, link);
         debug("VFS: unmounting %s\n", vnode_path(mount->root, name, sizeof(name)));
+        if (mount->filesystem->sync != NULL)
+            mount->filesystem->sync(mount);
         if (mount->root != root && !covers_something(mount) && !mount_busy(mount, 0))
             mount_destroy(mount);
+        else if (mount->filesystem->finish != NULL)
+            mount->filesystem->finish(mount);
     }
     names_unlock();
+    mutex_unlock(&staying);
 }

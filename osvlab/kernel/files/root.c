@@ -43,7 +43,7 @@ static int make_directory(const char *path) {
 }
 
 void files_boot(struct files *files) {
-    int status = mount_root("devfs", "none", false);
+    int status = mount_root(&(struct mount_wish){.type = "devfs", .device = "none"});
     if (status < 0)
         panic("cannot make /dev: error %d", -status);
     device_nodes = names_root()->mount;
@@ -73,14 +73,15 @@ static bool is_mounted(const char *path) {
 
 // Mounts one thing, with OSv's leniency: a directory that is missing is made where that is
 // possible, and a failure is mentioned but does not stop the boot.
-static int mount_entry(const char *type, const char *device, const char *path, bool read_only) {
+static int mount_entry(const struct mount_wish *wish, const char *path) {
     if (is_mounted(path))
         return 0; // /dev came along with the pivot
     int status = make_directory(path);
     if (status == 0)
-        status = mount_at(type, device, path, read_only);
+        status = mount_at(wish, path);
     if (status < 0)
-        kprintf("failed to mount %s on %s (%s), error = %d\n", device, path, type, -status);
+        kprintf("failed to mount %s on %s (%s), error = %d\n", wish->device, path, wish->type,
+                -status);
     return status;
 }
 
@@ -106,7 +107,7 @@ static void fstab_line(char *line) {
     bool read_only = options != NULL && strcmp(options, "ro") == 0;
     if (options != NULL && !read_only && strcmp(options, "defaults") != 0)
         debug("fstab: options \"%s\" of %s are ignored\n", options, path);
-    mount_entry(type, device, path, read_only);
+    mount_entry(&(struct mount_wish){type, device, NULL, read_only}, path);
 }
 
 #define FSTAB_MAX 8192
@@ -151,7 +152,7 @@ static void usual_mount(const char *type, const char *path) {
     wanted = wanted && (strcmp(type, "ramfs") != 0 || vnode->mount->read_only);
     vnode_put(vnode);
     if (wanted)
-        mount_at(type, "none", path, false);
+        mount_at(&(struct mount_wish){.type = type, .device = "none"}, path);
 }
 
 static void mount_the_rest(void) {
@@ -166,7 +167,7 @@ static void mount_the_rest(void) {
 // Puts another root below devfs, which goes on as its /dev. The root before it goes away.
 static int set_root(const char *type, const char *device, bool read_only) {
     struct mount *old = names_root()->mount;
-    int status = mount_root(type, device, read_only);
+    int status = mount_root(&(struct mount_wish){type, device, NULL, read_only});
     if (status < 0)
         return status;
     if (!read_only)
@@ -207,7 +208,8 @@ static int mount_disk(const char *type, const char *path, bool read_only, bool a
     if (as_root)
         return set_root(type, ROOT_DEVICE, read_only);
     int status = make_directory(path);
-    return status == 0 ? mount_at(type, ROOT_DEVICE, path, read_only) : status;
+    return status == 0 ? mount_at(&(struct mount_wish){type, ROOT_DEVICE, NULL, read_only}, path)
+                       : status;
 }
 
 // With bootfs as the first root. Its module may have come along with the kernel.
@@ -266,7 +268,7 @@ int core_mount_root(const char *type, bool pivot) {
 }
 
 int core_mount(const char *type, const char *device, const char *path) {
-    return mount_entry(type, device, path, false);
+    return mount_entry(&(struct mount_wish){.type = type, .device = device}, path);
 }
 
 bool core_filesystem_known(const char *type) {

@@ -240,6 +240,14 @@ int vnode_truncate(struct vnode *vnode, u64 size) {
     return status;
 }
 
+bool vnode_writes_back(const struct vnode *vnode) {
+    return vnode->operations->dirtied != NULL;
+}
+
+void vnode_dirtied(struct vnode *vnode, u64 index) {
+    vnode->operations->dirtied(vnode, index);
+}
+
 bool vnode_mappable(struct vnode *vnode) {
     if (vnode_is(vnode, S_IFCHR)) {
         const struct device *device = device_find(vnode->device);

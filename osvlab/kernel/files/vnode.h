@@ -7,6 +7,7 @@
 //
 // Order of locks, first to last; a lock is never taken by somebody who holds a later one:
 //   1. file.lock             the position of an open file
+//      then the mounts' (mount.c), for whoever unmounts or syncs
 //   2. epoll_lock, a pipe's, the terminal's; the network's, inside which only 3 is taken
 //   3. names (names_lock())  the tree: who is in which directory, what is mounted where
 //   4. the areas of the address space (taken by a page fault, so by every user_* function)
@@ -72,6 +73,13 @@ struct vnode_operations {
     struct page *(*page)(struct vnode *vnode, u64 index, bool writable, int *error); // -ENODEV
     int (*truncate)(struct vnode *vnode, u64 size);                                  // -EROFS
     int (*allocate)(struct vnode *vnode, int mode, u64 offset, u64 length);          // -EOPNOTSUPP
+    // The next data, or hole, at or after *offset. NULL: all is data.
+    int (*seek)(struct vnode *vnode, u64 *offset, bool hole); // -ENXIO: there is none
+    int (*changed)(struct vnode *vnode);                      // mode, owner or times: keep them
+    // Returns when the file is on its disk. A filesystem that has this, and whose pages may be
+    // mapped writable, hears of those that were written to by `dirtied`, which must not sleep.
+    int (*sync)(struct vnode *vnode, bool data_only);
+    void (*dirtied)(struct vnode *vnode, u64 index);
     u64 (*blocks)(struct vnode *vnode);   // from the size
     void (*release)(struct vnode *vnode); // the last reference is gone: free it; must not sleep
 };
@@ -133,6 +141,8 @@ struct filesystem {
     bool (*busy)(struct mount *mount, u32 ours); // NULL: busy if more than the root is alive
     void (*clear)(struct mount *mount);          // drops what the filesystem itself keeps alive
     void (*statistics)(struct mount *mount, struct statfs *out);
+    int (*sync)(struct mount *mount);    // returns when all of it is on its disk
+    void (*finish)(struct mount *mount); // the end has come, though it is in use: leave it whole
 };
 
 struct mount {
@@ -141,6 +151,7 @@ struct mount {
     struct vnode *root;
     struct vnode *covers; // NULL: the root of all names, or a mount without a place
     char *device;         // as it is shown in /proc/mounts
+    const char *options;  // what mount(2) was given as data, or NULL; only while it mounts
     bool read_only;
     u64 id; // st_dev
     void *data;
@@ -152,12 +163,18 @@ const struct filesystem *filesystem_each(size_t number); // by number; NULL: the
 void names_lock(void);
 void names_unlock(void);
 struct vnode *names_root(void); // borrowed
-int mount_at(const char *type, const char *device, const char *path, bool read_only);
+struct mount_wish {
+    const char *type, *device, *options;
+    bool read_only;
+};
+int mount_at(const struct mount_wish *wish, const char *path);
 int mount_remove(const char *path);
-int mount_root(const char *type, const char *device, bool read_only);
+int mount_root(const struct mount_wish *wish);
 void mount_place(struct mount *mount, const char *path);
 void mount_drop(struct mount *mount);
 void mounts_each(void (*visit)(struct mount *mount, void *argument), void *argument);
+int mounts_sync(void); // the first error
+bool mounts_write_back(void);
 void mounts_unmount_all(void);
 struct vnode *
 mount_cross(struct vnode *vnode); // takes a reference, gives one: the top-most mount here
@@ -201,7 +218,7 @@ int path_at_locked(int descriptor, char *text, unsigned flags,
 int vnode_at(int descriptor, const char *user, unsigned flags, bool empty_ok, struct vnode **out);
 
 // --- open.c
-#define FILE_STATUS_FLAGS (O_APPEND | O_NONBLOCK | O_DSYNC | O_DIRECT | O_NOATIME | FILE_ASYNC)
+#define FILE_STATUS_FLAGS (O_APPEND | O_NONBLOCK | O_SYNC | O_DIRECT | O_NOATIME | FILE_ASYNC)
 #define FILE_ASYNC 020000
 #define FILE_LARGE 0100000 // O_LARGEFILE as the ABI has it; always set
 
@@ -223,6 +240,7 @@ void file_get(struct file *file);
 long file_read(struct file *file, void *buffer, size_t size); // at its position
 long file_write(struct file *file, const void *buffer, size_t size);
 unsigned file_poll(struct file *file, struct poll_table *table);
+long file_written(struct file *file, long status); // after a write: O_SYNC, O_DSYNC
 int kernel_open(const char *path, unsigned flags, u32 mode, struct file **out);
 
 // --- descriptors.c
@@ -242,6 +260,17 @@ void files_replace_root(struct vnode *old_root, struct vnode *new_root);
 struct page *cache_find(const void *owner, u64 inode, u64 index); // with a reference
 struct page *cache_insert(const void *owner, u64 inode, u64 index, struct page *page);
 void cache_forget(const void *owner);
+#define CACHE_ALL UINT64_MAX
+// Drops an inode's pages, dirty ones too, from one index to before another (UINT64_MAX: all there are).
+void cache_cut(const void *owner, u64 inode, u64 from, u64 end);
+// A page that was written to is kept until it is taken to be written to the disk. False: it is not
+// in the cache, so nobody would ever find it again.
+bool cache_dirty(const void *owner, u64 inode, u64 index);
+// Takes a run of dirty pages of an inode, with references, within one group of `group` pages; they
+// count as clean from now on. 0: there are none.
+size_t cache_take_dirty(const void *owner, u64 inode, size_t group, u64 *first,
+                        struct page **pages);
+size_t cache_dirty_pages(void);
 
 // --- devices
 struct device {

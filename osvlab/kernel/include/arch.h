@@ -140,6 +140,7 @@ bool in_kernel_image(u64 address);
 bool in_core_text(u64 address);
 
 void page_protect(u64 address, int protection); // of a page that is mapped
+bool page_take_dirty(u64 address);              // was it written to since the last time?
 u64 page_next_mapped(u64 start, u64 end);       // first mapped page at or after, or `end`
 
 // arch/apic.c

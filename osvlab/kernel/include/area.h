@@ -16,6 +16,9 @@ int area_protect(u64 address, size_t size, int protection);
 // who has private ones.
 void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies);
 
+// Tells files which of their pages were written to through shared mappings: that one, or all.
+void area_collect_dirty(const struct vnode *file);
+
 // One area, for /proc/self/maps.
 struct area_description {
     u64 start, end, offset;

@@ -17,6 +17,9 @@ bool area_range_valid(u64 address, u64 size);
 long area_map_locked(struct area *wanted, u64 size); // as `wanted` describes it; areas_lock held
 int area_unmap_locked(u64 start, u64 end);           // areas_lock held
 int area_isolate(u64 start, u64 end);                // areas end there; areas_lock held
+void area_take_dirty(const struct area *a, u64 start, u64 end); // tells its file
+// What is mapped there, shared, with a reference, or NULL. *end: where the area ends; 0: there is none.
+struct vnode *area_shared_file(u64 address, u64 *end);
 int area_page_protection(const struct area *a, struct page *page);
 long area_map_owned(u64 address, size_t size, int protection, int flags, struct vnode *file,
                     u64 offset, int owner);

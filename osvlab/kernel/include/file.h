@@ -36,6 +36,15 @@ const char *vnode_path(struct vnode *vnode, char *out, size_t size); // for mess
 // a page whose changes reach the file (MAP_SHARED on ramfs); -EACCES/-EINVAL where not possible.
 struct page *vnode_page(struct vnode *vnode, u64 index, bool writable, int *error);
 
+// Does it want to hear, by vnode_dirtied, of pages that are written to through shared mappings?
+bool vnode_writes_back(const struct vnode *vnode);
+void vnode_dirtied(struct vnode *vnode, u64 index);
+// Returns when what was written to the file is durable; `data_only`: and what is needed to find it.
+int vnode_sync(struct vnode *vnode, bool data_only);
+int files_sync(void); // the same of everything; the first error
+// Writes dirty pages to their disks, so that memory gets free. False: there is nobody who could.
+bool files_write_back(void);
+
 // Drops up to `pages` clean cached pages nobody maps; returns how many. Called when memory is out.
 size_t cache_reclaim(size_t pages);
 size_t cache_pages(void); // how many could be dropped

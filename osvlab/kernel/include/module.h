@@ -12,6 +12,7 @@
 
 #include "files/vnode.h"
 
+#include "area.h"
 #include "block.h"
 
 struct core_services;
@@ -56,7 +57,12 @@ struct core_services {
     void (*vnode_touch)(struct vnode *vnode);
     struct page *(*cache_find)(const void *owner, u64 inode, u64 index);
     struct page *(*cache_insert)(const void *owner, u64 inode, u64 index, struct page *page);
-    void (*cache_forget)(const void *owner);
+    void (*cache_cut)(const void *owner, u64 inode, u64 from, u64 end);
+    bool (*cache_dirty)(const void *owner, u64 inode, u64 index);
+    size_t (*cache_take_dirty)(const void *owner, u64 inode, size_t group, u64 *first,
+                               struct page **pages);
+    size_t (*cache_dirty_pages)(void);
+    void (*area_collect_dirty)(const struct vnode *file);
     // user.h
     int (*user_read)(void *to, const void *from_user, size_t size);
     int (*user_write)(void *to_user, const void *from, size_t size);

@@ -73,7 +73,17 @@ static int split_at(u64 address) {
     return 0;
 }
 
-static void drop_pages(u64 start, u64 end) {
+void area_take_dirty(const struct area *a, u64 start, u64 end) {
+    if (!a->file || !(a->flags & MAP_SHARED) || !vnode_writes_back(a->file))
+        return;
+    for (u64 p = page_next_mapped(start, end); p < end; p = page_next_mapped(p + PAGE_SIZE, end)) {
+        if (page_take_dirty(p))
+            vnode_dirtied(a->file, (a->offset + (p - a->start)) >> PAGE_SHIFT);
+    }
+}
+
+static void drop_pages(const struct area *area, u64 start, u64 end) {
+    area_take_dirty(area, start, end);
     for (u64 a = page_next_mapped(start, end); a < end; a = page_next_mapped(a + PAGE_SIZE, end))
         page_put(page_of(PHYSICAL_TO_VIRTUAL(page_unmap(a))));
 }
@@ -91,7 +101,7 @@ int area_unmap_locked(u64 start, u64 end) {
         return status;
     for (struct area *a = area_tree_after(start); a && a->start < end; a = area_tree_after(start)) {
         area_tree_remove(a);
-        drop_pages(a->start, a->end);
+        drop_pages(a, a->start, a->end);
         area_free(a);
     }
     page_tables_trim(start, end);
@@ -235,7 +245,7 @@ static int protect_locked(u64 start, u64 end, int protection) {
          a = area_tree_after(a->end)) {
         // The file is asked again for a page that may be written now.
         if (a->file && (a->flags & MAP_SHARED) && (protection & ~a->protection & PROT_WRITE))
-            drop_pages(a->start, a->end);
+            drop_pages(a, a->start, a->end);
         a->protection = protection;
         protect_pages(a, protection);
     }
@@ -266,7 +276,7 @@ int area_discard(u64 address, size_t size) {
          a = area_tree_after(a->end)) {
         bool only_here = !a->file && (a->flags & MAP_SHARED); // nobody else holds these contents
         if (!only_here)
-            drop_pages(MAX(a->start, address), MIN(a->end, address + size));
+            drop_pages(a, MAX(a->start, address), MIN(a->end, address + size));
     }
     mutex_unlock(&areas_lock);
     return 0;
@@ -278,9 +288,32 @@ void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies
     for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
         u64 first = MAX(start, a->offset), last = MIN(end, a->offset + (a->end - a->start));
         if (a->file == file && first < last && (copies || (a->flags & MAP_SHARED)))
-            drop_pages(a->start + (first - a->offset), a->start + (last - a->offset));
+            drop_pages(a, a->start + (first - a->offset), a->start + (last - a->offset));
     }
     mutex_unlock(&areas_lock);
+}
+
+void area_collect_dirty(const struct vnode *file) {
+    mutex_lock(&areas_lock);
+    for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
+        if (!file || a->file == file)
+            area_take_dirty(a, a->start, a->end);
+    }
+    mutex_unlock(&areas_lock);
+}
+
+struct vnode *area_shared_file(u64 address, u64 *end) {
+    struct vnode *file = NULL;
+
+    mutex_lock(&areas_lock);
+    struct area *a = area_at(address);
+    if (a && (a->flags & MAP_SHARED) && a->file) {
+        file = a->file;
+        vnode_get(file);
+    }
+    *end = a ? a->end : 0;
+    mutex_unlock(&areas_lock);
+    return file;
 }
 
 int area_give(u64 address, size_t size, int owner) {

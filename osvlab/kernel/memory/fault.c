@@ -21,6 +21,7 @@
 #define ERROR_WRITE 2UL
 #define ERROR_FETCH 16UL
 #define TABLES 3 // that one page may need
+#define WRITE_BACKS 3
 
 static bool allowed(const struct area *a, u64 error) {
     if (error & ERROR_FETCH)
@@ -39,20 +40,21 @@ static _Noreturn void out_of_memory(void) {
           s.total >> 10, s.free >> 10, s.heap >> 10);
 }
 
-// Takes clean file pages out of the address space; they come back when they are touched again.
-// Then nobody but the page cache holds them, and it can give them up. areas_lock is held.
-static size_t release_clean_pages(void) {
+// Takes file pages out of the address space; they come back when they are touched again. Then
+// nobody but the page cache holds them, and it can give up those that are clean. areas_lock is held.
+static size_t release_file_pages(void) {
     size_t released = 0;
 
     for (struct area *a = area_tree_after(0); a; a = area_tree_after(a->end)) {
-        if (!a->file || !(a->flags & MAP_PRIVATE))
+        if (!a->file)
             continue;
+        area_take_dirty(a, a->start, a->end);
         for (u64 p = page_next_mapped(a->start, a->end); p < a->end;
              p = page_next_mapped(p + PAGE_SIZE, a->end)) {
             u64 physical;
             page_mapped(p, &physical, NULL);
             struct page *page = page_of(PHYSICAL_TO_VIRTUAL(physical));
-            if (page->references > 1) { // the cache's and ours: an unchanged page
+            if (page->references > 1) { // the cache's and ours: no private copy
                 page_unmap(p);
                 page_put(page);
                 released++;
@@ -65,11 +67,17 @@ static size_t release_clean_pages(void) {
 static struct page *fresh_page(void) {
     struct page *page = page_allocate();
 
-    if (!page && release_clean_pages())
+    if (!page && release_file_pages())
         page = page_allocate();
-    if (!page)
-        out_of_memory();
     return page;
+}
+
+static struct page *fresh_copy(const struct page *original) {
+    struct page *copy = fresh_page();
+
+    if (copy)
+        memcpy(page_address(copy), page_address((struct page *)original), PAGE_SIZE);
+    return copy;
 }
 
 // The page of the file, or a private copy of it when it is about to be written.
@@ -79,59 +87,69 @@ static struct page *file_page(const struct area *a, u64 address, bool write, int
     bool shared_write = !private && (a->protection & PROT_WRITE);
     struct page *page = vnode_page(a->file, index, shared_write, error);
 
-    if (!page && *error == -ENOMEM && release_clean_pages())
+    if (!page && *error == -ENOMEM && release_file_pages())
         page = vnode_page(a->file, index, shared_write, error);
-    if (!page && *error == -ENOMEM)
-        out_of_memory();
-
     if (!page || !private || !write)
         return page;
-    struct page *copy = fresh_page();
-    memcpy(page_address(copy), page_address(page), PAGE_SIZE);
+    struct page *copy = fresh_copy(page);
     page_put(page);
+    *error = copy ? 0 : -ENOMEM;
     return copy;
 }
 
+enum outcome { SERVED, REFUSED, NO_MEMORY };
+
 // A write to a private page that is mapped, but read-only.
-static bool serve_write(const struct area *a, u64 address, u64 physical) {
+static enum outcome serve_write(const struct area *a, u64 address, u64 physical) {
     struct page *page = page_of(PHYSICAL_TO_VIRTUAL(physical));
 
     if (area_page_protection(a, page) & PROT_WRITE) {
         page_protect(address, a->protection);
-        return true;
+        return SERVED;
     }
-    struct page *copy = fresh_page();
-    memcpy(page_address(copy), page_address(page), PAGE_SIZE);
+    page_get(page); // it may be released while room for the copy is made
+    struct page *copy = fresh_copy(page);
+    page_put(page);
+    if (!copy)
+        return NO_MEMORY;
+    if (!page_mapped(address, NULL, NULL)) { // it was
+        page_put(copy);
+        return SERVED; // and comes again
+    }
     page_map(address, page_physical(copy), a->protection);
     page_put(page);
-    return true;
+    return SERVED;
 }
 
 // A page table may be needed, for which page_map, with interrupts off, cannot wait.
 static bool map_hard(u64 address, struct page *page, int protection) {
     if (page_map(address, page_physical(page), protection) == 0)
         return true;
-    if (!cache_reclaim(TABLES) && !(release_clean_pages() && cache_reclaim(TABLES)))
+    if (!cache_reclaim(TABLES) && !(release_file_pages() && cache_reclaim(TABLES)))
         return false;
     return page_map(address, page_physical(page), protection) == 0;
 }
 
-static bool serve(const struct area *a, u64 address, u64 error_code, int *signal, int *code) {
+static enum outcome serve(const struct area *a, u64 address, u64 error_code, int *signal,
+                          int *code) {
     bool write = error_code & ERROR_WRITE;
     u64 physical;
     int error = 0;
 
     if (page_mapped(address, &physical, NULL))
-        return write ? serve_write(a, address, physical) : true;
+        return write ? serve_write(a, address, physical) : SERVED;
     struct page *page = a->file ? file_page(a, address, write, &error) : fresh_page();
+    if (!page && (error == -ENOMEM || !a->file))
+        return NO_MEMORY;
     if (!page) {
         *signal = SIGBUS;
         *code = error ? BUS_OBJERR : BUS_ADRERR;
-        return false;
+        return REFUSED;
     }
-    if (!map_hard(address, page, area_page_protection(a, page)))
-        out_of_memory();
-    return true;
+    if (map_hard(address, page, area_page_protection(a, page)))
+        return SERVED;
+    page_put(page);
+    return NO_MEMORY;
 }
 
 static u64 served_count;
@@ -140,22 +158,33 @@ u64 fault_count(void) {
     return served_count;
 }
 
-bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *code) {
-    bool served = false;
+static enum outcome serve_locked(u64 address, u64 error_code, int *signal, int *code) {
+    struct area *a = area_at(address);
 
+    if (a && allowed(a, error_code))
+        return serve(a, address, error_code, signal, code);
+    if (a)
+        *code = SEGV_ACCERR;
+    return REFUSED;
+}
+
+bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *code) {
     *signal = SIGSEGV;
     *code = SEGV_MAPERR;
     address = ALIGN_DOWN(address, PAGE_SIZE);
     if (!may_sleep || !area_range_valid(address, PAGE_SIZE))
         return false;
-    mutex_lock(&areas_lock);
-    struct area *a = area_at(address);
-    if (a && allowed(a, error_code))
-        served_count += served = serve(a, address, error_code, signal, code);
-    else if (a)
-        *code = SEGV_ACCERR;
-    mutex_unlock(&areas_lock);
-    return served;
+    // When what fills memory is not written yet, that is done, without the lock, and tried again.
+    for (int tries = 0;; tries++) {
+        mutex_lock(&areas_lock);
+        enum outcome outcome = serve_locked(address, error_code, signal, code);
+        mutex_unlock(&areas_lock);
+        served_count += outcome == SERVED;
+        if (outcome != NO_MEMORY)
+            return outcome == SERVED;
+        if (tries == WRITE_BACKS || !files_write_back())
+            out_of_memory();
+    }
 }
 
 static const char *what_is_there(u64 address, u64 error_code) {

@@ -45,6 +45,7 @@ static long grow_locked(u64 address, u64 old_size, u64 new_size, int flags) {
     long moved = area_map_locked(&like, new_size);
     if (moved < 0)
         return moved;
+    area_take_dirty(area_at(address), address, address + old_size);
     if (!move_pages(address, (u64)moved, old_size)) {
         area_unmap_locked((u64)moved, (u64)moved + new_size);
         return -ENOMEM;

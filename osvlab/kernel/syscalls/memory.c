@@ -97,10 +97,29 @@ long sys_mincore(u64 address, size_t size, u8 *map) {
     return 0;
 }
 
+// Shared pages are the file's own; so all there is to do is to have them on its disk.
 long sys_msync(u64 address, size_t size, int flags) {
-    (void)size;
-    (void)flags; // shared pages are the file's own
-    return address & (PAGE_SIZE - 1) ? -EINVAL : 0;
+    u64 end = address + ALIGN_UP(size, PAGE_SIZE);
+    int kinds = MS_ASYNC | MS_SYNC | MS_INVALIDATE;
+    long status = 0;
+
+    if ((address & (PAGE_SIZE - 1)) || (flags & ~kinds) ||
+        (flags & (MS_ASYNC | MS_SYNC)) == (MS_ASYNC | MS_SYNC))
+        return -EINVAL;
+    if (end < address)
+        return -ENOMEM;
+    for (u64 at = address; at < end;) {
+        u64 next;
+        struct vnode *file = area_shared_file(at, &next);
+        if (!next)
+            return -ENOMEM; // nothing is mapped there
+        int error = file && (flags & MS_SYNC) ? vnode_sync(file, true) : 0;
+        status = status ? status : error;
+        if (file)
+            vnode_put(file);
+        at = next;
+    }
+    return status;
 }
 
 long sys_brk(u64 address) {

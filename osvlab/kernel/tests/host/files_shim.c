@@ -205,6 +205,9 @@ int user_string(char *to, const char *from, size_t size) {
 void area_file_changed(const struct vnode *file, u64 start, u64 end, bool copies) {
     (void)file, (void)start, (void)end, (void)copies; // nothing is mapped
 }
+void area_collect_dirty(const struct vnode *file) {
+    (void)file;
+}
 void areas_each(void (*visit)(const struct area_description *, void *), void *argument) {
     struct area_description area = {
         .start = 0x1000, .end = 0x3000, .protection = 5, .name = "/test"};
