@@ -2,12 +2,15 @@
 
 #include <string.h>
 
+#include "clock.h"
 #include "console.h"
 #include "file.h"
+#include "lock.h"
 #include "network/network.h"
 #include "print.h"
 #include "report.h"
 #include "runtime.h"
+#include "thread.h"
 
 void core_set_verbose(bool on) {
     if (on)
@@ -35,8 +38,16 @@ void core_report_ended(int pid, int status) {
     report("{\"event\":\"ended\",\"pid\":%d,\"status\":%d}", pid, status);
 }
 
+#define PATIENCE (2 * SECOND)
+
 _Noreturn void core_shutdown(int status) {
+    static bool begun;
+
+    while (__atomic_exchange_n(&begun, true, __ATOMIC_RELAXED))
+        wait_sleep(NEVER, false); // whoever came first goes on
     network_finish();
+    if (files_to_finish()) // whoever writes must not go on while the disks are left
+        processes_end(clock_monotonic() + PATIENCE);
     files_shutdown();
     debug("Powering off.\n");
     power_off(status);

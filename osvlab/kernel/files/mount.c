@@ -301,6 +301,10 @@ int mounts_sync(void) {
     return status;
 }
 
+bool files_to_finish(void) {
+    return next_to_sync(0) != NULL;
+}
+
 bool mounts_write_back(void) {
     return next_to_sync(0) != NULL && mounts_sync() == 0;
 }

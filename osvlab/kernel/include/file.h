@@ -52,5 +52,7 @@ size_t cache_pages(void); // how many could be dropped
 // Boot: mounts ramfs on /, devfs on /dev, unpacks bootfs, opens /dev/console as 0, 1, 2 of `files`.
 void files_boot(struct files *files);
 
-// The end: unmounts what nobody uses any more.
+// The end: unmounts what nobody uses any more, and leaves the rest whole. Is there such a rest that
+// programs could still change?
+bool files_to_finish(void);
 void files_shutdown(void);

@@ -65,6 +65,9 @@ int signal_send(int pid, int tid, const siginfo_t *info);
 // Sends one to the thread that runs, whoever else is there: SIGPIPE.
 void signal_current_thread(int signal);
 
+// Ends every process but the kernel's and the caller's, and waits until they are gone.
+void processes_end(u64 deadline);
+
 // Calls `visit` for every process/thread under the lists' locks: visit must not sleep.
 void processes_each(void (*visit)(struct process *, void *), void *argument);
 void threads_each(void (*visit)(struct thread *, void *), void *argument);

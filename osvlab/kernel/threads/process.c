@@ -233,6 +233,30 @@ struct spinlock *processes_list_lock(void) {
     return &processes_lock;
 }
 
+static bool only_mine(void) {
+    u64 flags = spin_lock(&processes_lock);
+    bool only = true;
+
+    LIST_EACH(&processes, p, struct process, link)
+    only &= p->dead || p == &kernel_process || p == current_process();
+    spin_unlock(&processes_lock, flags);
+    return only;
+}
+
+void processes_end(u64 deadline) {
+    u64 flags = spin_lock(&processes_lock), inner = spin_lock(threads_list_lock());
+
+    LIST_EACH(&processes, p, struct process, link) {
+        if (p == current_process() && p != &kernel_process)
+            kill_threads_locked(p);
+        else if (p != &kernel_process && !p->dead)
+            process_kill_locked(p, SIGKILL);
+    }
+    spin_unlock(threads_list_lock(), inner);
+    spin_unlock(&processes_lock, flags);
+    WAIT_FOR(&kernel_process.children, only_mine(), deadline, false);
+}
+
 bool process_lives(int pid) {
     u64 flags = spin_lock(&processes_lock);
     bool lives = process_find_locked(pid);
