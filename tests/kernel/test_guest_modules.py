@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,40 +11,24 @@ from pathlib import Path
 import pytest
 
 import osvlab
-from osvlab.filesystems import disk
 from osvlab.filesystems.bootfs import write_bootfs
-from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.host import read_tree
 from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.kernels import Kernel
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
 from osvlab.vm.vm import VM
-from tests.kernel.host import KERNEL
+from tests.kernel.core_modules import compile_module, partitioned
 from tests.kernel.programs import GUEST, console_of
+
+SEAM = GUEST / "seam" / "seam.c"
 
 pytestmark = pytest.mark.qemu
 
 
-def flags(target: str) -> list[str]:
-    argv = ["make", "-s", "-C", str(KERNEL), "--no-print-directory", target]
-    return shlex.split(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
-
-
-def compile_module(source: str, output: Path, *more: str) -> Path:
-    """Compile a module of `tests/kernel/guest` as the Makefile does the kernel's own."""
-    built = output.with_suffix(".o")
-    argv = ["gcc", *flags("core-module-flags"), *more, "-c", str(GUEST / f"{source}.c"), "-o", str(built)]
-    subprocess.run(argv, cwd=KERNEL, check=True)
-    subprocess.run(["ld", *flags("core-module-link"), "-o", output, built], check=True)
-    built.unlink()
-    built.with_suffix(".d").unlink()
-    return output
-
-
 @pytest.fixture(scope="module")
 def seam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_module("seam/seam", tmp_path_factory.mktemp("module") / "seam.so")
+    return compile_module([SEAM], tmp_path_factory.mktemp("module") / "seam.so")
 
 
 def make_image(folder: Path, *modules: Path) -> Image:
@@ -129,7 +112,7 @@ def test_a_crash_in_a_module_names_its_function(image: Image) -> None:
     ],
 )
 def test_a_module_that_does_not_fit_is_refused(define: str, message: str, tmp_path: Path) -> None:
-    module = compile_module("seam/seam", tmp_path / "seam.so", define)
+    module = compile_module([SEAM], tmp_path / "seam.so", define)
     image = make_image(tmp_path, module)
     with osvlab.run(image, command="/busybox cat /proc/filesystems", timeout=60) as vm:
         assert vm.wait() == osvlab.Exited(0), vm.console.text
@@ -167,22 +150,6 @@ def bootfs(folder: Path, *modules: Path) -> bytes:
     stream = io.BytesIO()
     write_bootfs(read_tree(tree), stream)
     return stream.getvalue()
-
-
-def partitioned(path: Path, first: bytes, second: bytes) -> Path:
-    """Write a disk with two partitions, of one MiB or as large as what is in them."""
-    start, partitions = 1 << 20, []
-    with path.open("wb") as stream:
-        for slot, data in ((1, first), (2, second)):
-            size = max(1 << 20, -(-len(data) // 512) * 512)
-            partitions.append(Partition(slot, disk.TYPE_LINUX, start, size))
-            stream.seek(start)
-            stream.write(data)
-            start += -(-size // (1 << 20)) * (1 << 20)
-        stream.truncate(start)
-        stream.seek(0)
-        stream.write(disk.make_boot_sector(None, 0, partitions))
-    return path
 
 
 def booted(machine: Machine, status: int = 0) -> str:

@@ -34,6 +34,8 @@ struct core_services {
     void (*page_get)(struct page *page);
     void (*page_put)(struct page *page);
     void *(*page_address)(struct page *page);
+    void *(*pages_allocate)(size_t count);
+    void (*pages_free)(void *address, size_t count);
     void *(*memory_map)(size_t size);
     void (*memory_unmap)(void *memory);
     void (*memory_statistics)(struct memory_statistics *out);
