@@ -87,11 +87,11 @@ u64 guest_dirty_bound(void); // pages
 extern struct list guest_pools;
 
 // --- guest_node.c: vnodes
-int node_get(struct mount *mount, u64 object, struct vnode **out); // the pool is locked
-void node_refresh(struct vnode *vnode);                            // likewise
-void node_mark(struct vnode *vnode, bool touched);                 // something is to be written
-struct node *node_next_dirty(struct guest_mount *mount);           // with the list's reference
-void nodes_forget(struct guest_mount *mount); // gives up orphans' objects; the pool is locked
+int guest_node_get(struct mount *mount, u64 object, struct vnode **out); // the pool is locked
+void guest_refresh(struct vnode *vnode);                                 // likewise
+void guest_mark(struct vnode *vnode, bool touched);       // something is to be written
+struct node *guest_next_dirty(struct guest_mount *mount); // with the list's reference
+void guest_forget(struct guest_mount *mount); // gives up orphans' objects; the pool is locked
 extern const struct vnode_operations guest_operations;
 
 // --- guest_names.c

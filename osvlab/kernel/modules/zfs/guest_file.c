@@ -103,7 +103,7 @@ static int write_piece(struct vnode *vnode, u64 at, const u8 *from, size_t piece
     core->page_put(page);
     if (status == 0) {
         core->vnode_touch(vnode);
-        node_mark(vnode, true);
+        guest_mark(vnode, true);
     }
     return status;
 }

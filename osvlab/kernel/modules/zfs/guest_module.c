@@ -83,7 +83,7 @@ static int mount_dataset(struct guest_mount *guest, const char *name) {
         return -ENOMEM;
     mount->data = guest;
     mount->read_only |= zfs_read_only_reason(guest->pool->zfs) != NULL || guest->pool->error < 0;
-    int status = node_get(mount, zfs_root(guest->dataset), &mount->root);
+    int status = guest_node_get(mount, zfs_root(guest->dataset), &mount->root);
     if (status < 0) {
         core->kfree(copy);
         return status;
@@ -144,7 +144,7 @@ static bool somebody_left(struct guest_pool *pool) {
 static void leave(struct guest_mount *guest) {
     struct guest_pool *pool = guest->pool;
     guest_mounts_change(pool);
-    nodes_forget(guest);
+    guest_forget(guest);
     zfs_dataset_close(guest->dataset);
     guest->dataset = NULL;
     bool last = !somebody_left(pool);

@@ -19,7 +19,7 @@ static int check_place(struct vnode *directory, struct vnode *child) {
 // The vnode of an object that was found under a name, or has just been made there.
 static int named_node(struct vnode *directory, const char *name, size_t length, u64 object,
                       struct vnode **out) {
-    int status = node_get(directory->mount, object, out);
+    int status = guest_node_get(directory->mount, object, out);
     if (status == 0 && (*out)->parent == NULL && *out != directory->mount->root)
         status = core->vnode_set_name(*out, directory, name, length);
     else if (status < 0)
@@ -78,11 +78,11 @@ static int create(struct vnode *directory, const char *name, size_t length,
         return status;
     uint64_t object;
     *out = NULL;
-    nodes_forget(mount);
+    guest_forget(mount);
     status = zfs_create(mount->dataset, directory->inode, name, length, new, &object);
     if (status == 0) {
         status = named_node(directory, name, length, object, out);
-        node_refresh(directory);
+        guest_refresh(directory);
     }
     guest_leave(mount);
     if (status < 0 && *out != NULL)
@@ -114,8 +114,8 @@ int guest_link(struct vnode *directory, const char *name, size_t length, struct 
         return status;
     status = zfs_link(mount->dataset, directory->inode, name, length, vnode->inode);
     if (status == 0) {
-        node_refresh(vnode);
-        node_refresh(directory);
+        guest_refresh(vnode);
+        guest_refresh(directory);
     }
     guest_leave(mount);
     return status;
@@ -153,11 +153,11 @@ int guest_remove(struct vnode *directory, const char *name, size_t length, struc
     int status = guest_enter(mount);
     if (status < 0)
         return status;
-    nodes_forget(mount);
+    guest_forget(mount);
     status = zfs_remove(mount->dataset, directory->inode, name, length, true);
     if (status == 0) {
         lost_name(victim);
-        node_refresh(directory);
+        guest_refresh(directory);
     }
     guest_leave(mount);
     if (status == 0)
@@ -176,14 +176,14 @@ int guest_rename(struct vnode *from, const char *old_name, size_t old_length, st
     int status = guest_enter(mount);
     if (status < 0)
         return status;
-    nodes_forget(mount);
+    guest_forget(mount);
     status = zfs_rename(mount->dataset, from->inode, old_name, old_length, to->inode, new_name,
                         new_length, replaced != NULL);
     if (status == 0) {
         if (replaced != NULL)
             lost_name(replaced);
-        node_refresh(from);
-        node_refresh(to);
+        guest_refresh(from);
+        guest_refresh(to);
         moved->changed = core->clock_realtime();
     }
     guest_leave(mount);

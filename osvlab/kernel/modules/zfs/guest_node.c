@@ -27,7 +27,7 @@ static void take_attributes(struct vnode *vnode, const struct zfs_attributes *a)
 }
 
 // Of a regular file the size here is newer than ZFS's: what is dirty has not been written.
-void node_refresh(struct vnode *vnode) {
+void guest_refresh(struct vnode *vnode) {
     struct guest_mount *mount = guest_mount_of(vnode);
     struct zfs_attributes attributes;
     if (zfs_attributes(mount->dataset, vnode->inode, &attributes) < 0)
@@ -37,7 +37,7 @@ void node_refresh(struct vnode *vnode) {
         vnode->size = attributes.size;
 }
 
-int node_get(struct mount *mount, u64 object, struct vnode **out) {
+int guest_node_get(struct mount *mount, u64 object, struct vnode **out) {
     *out = core->vnode_find(mount, object);
     if (*out != NULL)
         return 0;
@@ -62,7 +62,7 @@ int node_get(struct mount *mount, u64 object, struct vnode **out) {
 
 // --- What is to be written
 
-void node_mark(struct vnode *vnode, bool touched) {
+void guest_mark(struct vnode *vnode, bool touched) {
     struct guest_mount *mount = guest_mount_of(vnode);
     struct node *node = node_of(vnode);
     u64 flags = core->spin_lock(&mount->lock);
@@ -74,7 +74,7 @@ void node_mark(struct vnode *vnode, bool touched) {
     core->spin_unlock(&mount->lock, flags);
 }
 
-struct node *node_next_dirty(struct guest_mount *mount) {
+struct node *guest_next_dirty(struct guest_mount *mount) {
     u64 flags = core->spin_lock(&mount->lock);
     struct node *node = LIST_FIRST(&mount->dirty, struct node, link);
     if (node != NULL)
@@ -107,7 +107,7 @@ static struct node *next_orphan(struct guest_mount *mount) {
     return node;
 }
 
-void nodes_forget(struct guest_mount *mount) {
+void guest_forget(struct guest_mount *mount) {
     for (struct node *node; (node = next_orphan(mount)) != NULL; core->kfree(node)) {
         core->cache_cut(mount, node->vnode.inode, 0, UINT64_MAX);
         int status = zfs_forget(mount->dataset, node->vnode.inode);

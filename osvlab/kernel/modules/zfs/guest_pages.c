@@ -116,7 +116,7 @@ void guest_dirtied(struct vnode *vnode, u64 index) {
     if (!core->cache_dirty(guest_mount_of(vnode), vnode->inode, index))
         return; // it was cut off
     core->vnode_touch(vnode);
-    node_mark(vnode, true);
+    guest_mark(vnode, true);
 }
 
 void guest_clear_tail(struct vnode *vnode, u64 from, u64 end) {
@@ -235,6 +235,6 @@ int guest_truncate(struct vnode *vnode, u64 size) {
     }
     core->mutex_unlock(&vnode->lock);
     if (status == 0)
-        node_mark(vnode, true);
+        guest_mark(vnode, true);
     return status;
 }

@@ -28,7 +28,7 @@ u64 guest_dirty_bound(void) {
 }
 
 static void write_back_all(struct guest_mount *mount) {
-    for (struct node *node; (node = node_next_dirty(mount)) != NULL;) {
+    for (struct node *node; (node = guest_next_dirty(mount)) != NULL;) {
         guest_write_back(node);
         core->vnode_put(&node->vnode);
     }
@@ -50,7 +50,7 @@ static int sync_locked(struct guest_pool *pool) {
     if (pool->zfs != NULL) {
         LIST_EACH(&pool->mounts, mount, struct guest_mount, link)
         if (mount->dataset != NULL)
-            nodes_forget(mount);
+            guest_forget(mount);
         status = guest_commit(pool, false);
         trim(pool);
     }
