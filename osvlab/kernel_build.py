@@ -24,7 +24,7 @@ from osvlab.errors import OsvlabError
 from osvlab.events import step
 from osvlab.paths import cache_dir, one_at_a_time
 
-__all__ = ["KernelBuildError", "boot_sector", "built_kernel", "built_module"]
+__all__ = ["KernelBuildError", "boot_sector", "built_kernel", "built_module", "core_modules"]
 
 SOURCES = Path(__file__).parent / "kernel"
 STRIPPED, BOOT_SECTOR = "lab-kernel-stripped.elf", "boot.bin"
@@ -63,8 +63,22 @@ def built_module(name: str) -> Path:
 
 def products() -> tuple[str, ...]:
     """Return what a build makes and the package uses, as paths in the build's folder."""
-    modules = sorted(path.parent.name for path in (SOURCES / "modules").glob("*/module.toml"))
-    return (STRIPPED, BOOT_SECTOR, *(f"modules/{name}.so" for name in modules))
+    return (STRIPPED, BOOT_SECTOR, *(f"modules/{name}.so" for name in sorted(_modules() | core_modules())))
+
+
+def core_modules() -> set[str]:
+    """Return the names of the modules of the core: filesystems that the kernel loads before its root.
+
+    Examples
+    --------
+    >>> "zfs" in core_modules()
+    True
+    """
+    return {path.parent.name for path in (SOURCES / "modules").glob("*/guest_module.c")}
+
+
+def _modules() -> set[str]:
+    return {path.parent.name for path in (SOURCES / "modules").glob("*/module.toml")}
 
 
 def _built() -> Path:

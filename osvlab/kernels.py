@@ -51,6 +51,7 @@ class Capability(StrEnum):
     BOOTS_MICROVM_WITHOUT_KVM = "boots on QEMU's microvm without KVM"
     ENDS_INPUT_AT_CONTROL_D = "takes Ctrl-D on its console for the end of the input"
     RUNS_MODULES = "runs the lab kernel's modules"
+    LOADS_FILESYSTEMS = "loads filesystems as modules from the first partition of its disk"
     TELLS_STATUS_WHEN_VERBOSE = "prints the exit status on the console with verbose=True"
 
 
@@ -62,6 +63,7 @@ _LAB = frozenset(
         Capability.BOOTS_MICROVM_WITHOUT_KVM,
         Capability.ENDS_INPUT_AT_CONTROL_D,
         Capability.RUNS_MODULES,
+        Capability.LOADS_FILESYSTEMS,
     }
 )
 _OSV = frozenset({Capability.TELLS_STATUS_WHEN_VERBOSE})

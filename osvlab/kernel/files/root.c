@@ -212,10 +212,30 @@ static int mount_disk(const char *type, const char *path, bool read_only, bool a
                        : status;
 }
 
+// The first label of a pool ends its list of names and values with a checksum and this number.
+#define ZFS_MAGIC 0x0210da7ab10c7a11UL
+#define ZFS_MAGIC_AT (128 * 1024 - 40)
+
+static bool holds_zfs(void) {
+    struct block_device *device = block_find("vblk0.1");
+    u64 *sector = kzalloc(SECTOR_SIZE);
+    bool yes = device != NULL && sector != NULL &&
+               block_read(device, ZFS_MAGIC_AT / SECTOR_SIZE, sector, 1) == 0 &&
+               sector[ZFS_MAGIC_AT % SECTOR_SIZE / sizeof(u64)] == ZFS_MAGIC;
+    kfree(sector);
+    return yes;
+}
+
 // With bootfs as the first root. Its module may have come along with the kernel.
 static int mount_zfs(bool pivot) {
     load_modules();
-    return filesystem_known("zfs") ? mount_disk("zfs", "/zfs", false, pivot) : -ENODEV;
+    if (filesystem_known("zfs"))
+        return mount_disk("zfs", "/zfs", false, pivot);
+    if (holds_zfs())
+        kprintf("%s holds a ZFS pool, and nothing brought ZFS's module along: the first partition "
+                "should\n",
+                ROOT_DEVICE);
+    return -ENODEV;
 }
 
 // A ramfs root: the archive comes with the kernel, or in the root partition. Then the directories
@@ -230,7 +250,8 @@ static int fill_ramfs_root(void) {
 
 static int discover_root(bool pivot) {
     debug("Auto-discovering the root filesystem...\n");
-    int status = mount_disk("rofs", "/rofs", true, pivot);
+    bool pool = holds_zfs();
+    int status = pool ? -EINVAL : mount_disk("rofs", "/rofs", true, pivot);
     if (status < 0 && pivot)
         core_mount_bootfs();
     if (status < 0)
