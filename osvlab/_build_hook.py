@@ -18,6 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 KERNEL = Path("osvlab", "kernel")
 PRODUCTS = ("lab-kernel.elf", "lab-kernel-stripped.elf", "boot.bin")
+KINDS = ("module.toml", "guest_module.c")  # what makes a folder below modules one
 
 
 class KernelBuildHook(BuildHookInterface[Any]):
@@ -39,8 +40,9 @@ class KernelBuildHook(BuildHookInterface[Any]):
         if made.returncode != 0:
             self._leave_for_later(f"make failed:\n{made.stdout}{made.stderr}")
             return
-        modules = Path(self.root, KERNEL, "modules").glob("*/module.toml")
-        for product in (*PRODUCTS, *sorted(f"modules/{path.parent.name}.so" for path in modules)):
+        folder = Path(self.root, KERNEL, "modules")
+        modules = {path.parent.name for kind in KINDS for path in folder.glob(f"*/{kind}")}
+        for product in (*PRODUCTS, *sorted(f"modules/{name}.so" for name in modules)):
             relative = KERNEL / "build" / product
             build_data["force_include"][str(Path(self.root, relative))] = relative.as_posix()
 

@@ -32,8 +32,8 @@ def boot_modules(kernel: Kernel, filesystem: str) -> Directory:
     --------
     >>> from pathlib import Path
     >>> from osvlab.kernels import Boot, KernelKind
-    >>> boot_modules(Kernel(Path("loader.elf"), KernelKind.OSV, Boot.PVH, None), "zfs")
-    Directory(children={})
+    >>> boot_modules(Kernel(Path("loader.elf"), KernelKind.OSV, Boot.PVH, None), "zfs").children
+    {}
     """
     if not kernel.can(Capability.LOADS_FILESYSTEMS) or filesystem not in core_modules():
         return Directory({})

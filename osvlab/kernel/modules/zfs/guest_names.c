@@ -45,7 +45,7 @@ int guest_lookup(struct vnode *directory, const char *name, size_t length, struc
     return status;
 }
 
-// The kernel's positions begin at 2, for "." and "..".
+// The kernel's positions begin at 2, for "." and ".."; types are what is above the mode's twelve bits.
 struct listing {
     struct zfs_reader zfs;
     struct directory_reader *reader;
@@ -54,7 +54,7 @@ struct listing {
 static bool list_entry(struct zfs_reader *self, uint64_t next, uint64_t object, uint32_t type,
                        const char *name, size_t length) {
     struct listing *listing = CONTAINER_OF(self, struct listing, zfs);
-    return listing->reader->entry(listing->reader, next + 2, object, type, name, length);
+    return listing->reader->entry(listing->reader, next + 2, object, type << 12, name, length);
 }
 
 int guest_read_directory(struct vnode *directory, u64 position, struct directory_reader *reader) {

@@ -435,7 +435,7 @@ int zfs_read_directory(struct zfs_dataset *d, uint64_t directory, uint64_t posit
                        struct zfs_reader *reader) {
     for (struct entry *e = object_of(d, directory)->entries; e != NULL; e = e->next)
         if (e->cookie > position &&
-            !reader->entry(reader, e->cookie, e->object, object_of(d, e->object)->a.mode & S_IFMT,
+            !reader->entry(reader, e->cookie, e->object, object_of(d, e->object)->a.mode >> 12,
                            e->name, e->length))
             break;
     return 0;
