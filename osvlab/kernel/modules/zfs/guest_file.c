@@ -135,9 +135,11 @@ static long guest_write(struct file *file, const void *buffer, size_t size, u64 
             done += piece;
             *position += piece;
         }
-        if (status == 0 && done % RUN_SIZE < piece)
+        if (status == 0 && *position % RUN_SIZE == 0)
             status = keep_bounds(mount);
     }
+    if (status == 0)
+        status = keep_bounds(mount);
     if (done > 0 && vnode->mode & (S_ISUID | S_ISGID)) {
         vnode->mode &= ~(u32)(S_ISUID | S_ISGID);
         vnode->operations->changed(vnode);
@@ -157,7 +159,7 @@ static int write_zeros(struct vnode *vnode, u64 from, u64 end) {
         size_t piece = MIN(end - from, PAGE_SIZE - from % PAGE_SIZE);
         status = write_piece(vnode, from, zeros, piece);
         from += piece;
-        if (status == 0 && from % RUN_SIZE < piece)
+        if (status == 0 && from % RUN_SIZE == 0)
             status = keep_bounds(guest_mount_of(vnode));
     }
     return status;

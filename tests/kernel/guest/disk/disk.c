@@ -332,6 +332,42 @@ static void end_suddenly(void) {
     pause();
 }
 
+// Files come and go for ever. Each is announced when it is sure to be on the disk.
+#define ALIVE 12
+
+static size_t churn_size(unsigned i) {
+    return i * 7919U % 300000;
+}
+
+static void churn(unsigned first) {
+    char name[64], other[64];
+    for (unsigned i = first;; i++) {
+        snprintf(name, sizeof(name), "part%u", i);
+        snprintf(other, sizeof(other), "file%u", i);
+        write_file(name, i, churn_size(i));
+        CHECK(rename(name, other) == 0);
+        int fd = open(other, O_RDONLY);
+        CHECK(fd >= 0 && fsync(fd) == 0 && close(fd) == 0);
+        printf("kept %u\n", i);
+        fflush(stdout);
+        snprintf(name, sizeof(name), "folder%u", i % 5);
+        if (mkdir(name, 0755) < 0)
+            CHECK(errno == EEXIST && rmdir(name) == 0);
+        snprintf(name, sizeof(name), "file%u", i - ALIVE);
+        if (i >= ALIVE)
+            CHECK(unlink(name) == 0 || errno == ENOENT);
+        write_file("overwritten", i, 150000); // not synced: any of its rounds may be there
+    }
+}
+
+static void check_churn(unsigned last) {
+    char name[64];
+    for (unsigned i = last < ALIVE ? 0 : last - ALIVE + 1; i <= last; i++) {
+        snprintf(name, sizeof(name), "file%u", i);
+        check_file(name, i, churn_size(i));
+    }
+}
+
 // --- Mounts
 
 // What is open, mapped, or somebody's directory is in use; what is only dirty is not.
@@ -373,6 +409,10 @@ int main(int count, char **arguments) {
         end_suddenly();
     else if (strcmp(what, "kept") == 0)
         check_file("kept", 20, 200000);
+    else if (strcmp(what, "churn") == 0)
+        churn((unsigned)strtoul(arguments[3], NULL, 10));
+    else if (strcmp(what, "churned") == 0)
+        check_churn((unsigned)strtoul(arguments[3], NULL, 10));
     else if (strcmp(what, "busy") == 0)
         stay_mounted(arguments[2]);
     else
