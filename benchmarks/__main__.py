@@ -16,12 +16,12 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import boot, cycles, images, network, sizes, startup
+from benchmarks import boot, cycles, disk, images, network, sizes, startup
 from benchmarks.harness import Row, registered
 from osvlab.errors import OsvlabError
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (startup, sizes, boot, images, cycles, network)  # importing them registers what they measure
+MODULES = (startup, sizes, boot, images, disk, cycles, network)  # importing them registers what they measure
 
 
 def main() -> int:

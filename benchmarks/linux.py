@@ -19,12 +19,22 @@ from osvlab.demo import static_busybox
 from osvlab.errors import OsvlabError
 from osvlab.paths import cache_dir
 
-__all__ = ["NETWORK_UP", "boot_command", "initramfs", "kernel", "libraries", "modules"]
+__all__ = ["DISK_UP", "NETWORK_UP", "boot_command", "initramfs", "kernel", "libraries", "modules"]
 
 PACKAGE = "linux-image-cloud-amd64"
 MODULES = (  # what a virtio network card on microvm needs, each after what it needs itself
     *("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_mmio"),
     *("net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"),
+)
+BUS = MODULES[:3]
+DISK = "drivers/block/virtio_blk"  # and for a virtio disk; ext4 is built in
+
+DISK_UP = "; ".join(
+    [
+        "export PATH=/bin; busybox mount -t proc proc /proc; busybox mount -t devtmpfs dev /dev",
+        *(f"busybox insmod /modules/{Path(module).name}.ko" for module in (*BUS, DISK)),
+        "busybox mkdir /mnt; busybox mount -t ext4 /dev/vda /mnt",
+    ]
 )
 
 # The address that QEMU's user networking would give; not asking for it saves Linux a second.
@@ -53,19 +63,19 @@ def kernel() -> Path:
 
 
 def modules() -> dict[str, Path]:
-    """Return the modules that `NETWORK_UP` loads, by their names in an initramfs."""
-    names = [f"{Path(module).name}.ko" for module in MODULES]
+    """Return the modules that `NETWORK_UP` and `DISK_UP` load, by their names in an initramfs."""
+    names = [f"{Path(module).name}.ko" for module in (*MODULES, DISK)]
     return {f"modules/{name}": _package() / name for name in names}
 
 
 def _package() -> Path:
-    """Fetch the package with apt, without installing it; keep the kernel and `MODULES` in a folder."""
+    """Fetch the package with apt, without installing it; keep the kernel and the modules in a folder."""
     # The package only depends on the one that holds the kernel of the day.
     depends = _said("apt-cache", "depends", PACKAGE)
     names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
     if not names:
         raise OsvlabError(f"apt knows no {PACKAGE}", hint="apt-get update, on Debian.")
-    kept = cache_dir("benchmarks") / names[0]
+    kept = cache_dir("benchmarks") / f"{names[0]}-with-disk"
     if kept.is_dir():
         return kept
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
@@ -77,7 +87,7 @@ def _package() -> Path:
         whole = Path(folder, "whole")
         whole.mkdir()
         (whole / "vmlinux").write_bytes(vmlinux(found.read_bytes()))
-        for module in MODULES:
+        for module in (*MODULES, DISK):
             shutil.copy(tree / f"{module}.ko", whole)
         whole.rename(kept)
     return kept

@@ -18,15 +18,18 @@ from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.events import step
+from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.tree import Directory
 from osvlab.guest.cpiod import PORT, WAITING, upload
-from osvlab.kernels import Kernel, KernelKind
+from osvlab.image.modules import add_modules, chosen_modules
+from osvlab.kernels import Capability, Kernel, KernelKind
+from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
 from osvlab.vm.network import Forward, Network
 from osvlab.vm.outcome import Exited
 from osvlab.vm.vm import VM
 
-__all__ = ["Builder", "EmptyVmError", "fill", "osv_builder"]
+__all__ = ["Builder", "EmptyVmError", "fill", "lab_builder", "osv_builder"]
 
 FORMATTING = "Running mkfs..."
 """What mkfs prints first."""
@@ -50,15 +53,18 @@ class Builder:
         Bytes of memory that it needs.
     root_dataset
         Which dataset of the pool gets the files: ``osv``, or ``osv/zfs`` as OSv did up to 0.57.
-    archive
-        A bootfs with the programs, for a kernel that has none of its own.
+    programs
+        The programs, for a kernel that does not bring them along: they are put into memory beside it.
+    keeps_times
+        Whether its upload daemon gives files, and the root itself, the ages they are sent with.
     """
 
     kernel: Kernel
     command_line: str
     memory: int
     root_dataset: str
-    archive: Path | None = None
+    programs: Directory | None = None
+    keeps_times: bool = False
 
 
 # Up to OSv 0.57 the files went to the dataset osv/zfs, and cpiod itself unmounted that.
@@ -72,6 +78,43 @@ _OSV = (
     "/tools/umount.so /zfs/zfs; /tools/umount.so /zfs; /zpool.so export osv"
 )
 _OSV_MEMORY = 512 << 20
+# What is mounted is let go in good order when the last program has ended.
+_LAB = (
+    "--nomount /tools/mkfs.so --compression={compression} --ashift={ashift}; "
+    "/tools/cpiod.so --preserve-modification-time --prefix /zfs/"
+)
+_LAB_MEMORY = 128 << 20
+
+
+def lab_builder(
+    kernel: Kernel | None = None, *, compression: str | None = "lz4", ashift: int = 9
+) -> Builder:
+    """Return the builder that the lab kernel is, with its modules mkfs, cpiod and zfs.
+
+    Parameters
+    ----------
+    kernel
+        A lab kernel; the lab's own when not given.
+    compression
+        Of what is written: ``lz4``, or None.
+    ashift
+        The smallest block has 2 to this power bytes: 9 or 12.
+
+    Raises
+    ------
+    KernelBuildError
+        Kernel or modules have to be compiled, and that failed.
+    EmptyVmError
+        There is no such compression, or no such block size.
+    """
+    if compression not in ("lz4", None) or ashift not in (9, 12):
+        raise EmptyVmError(
+            f"the empty VM cannot format with compression {compression!r} and ashift {ashift!r}",
+            hint="It knows lz4 and None, 9 and 12. The host's way (via='host') also knows gzip.",
+        )
+    programs = add_modules(Directory(), chosen_modules(["mkfs", "cpiod"]))
+    line = _LAB.format(compression=compression or "off", ashift=ashift)
+    return Builder(kernel or Kernel.lab(), line, _LAB_MEMORY, "osv", programs, keeps_times=True)
 
 
 def osv_builder(path: str | Path) -> Builder:
@@ -137,23 +180,20 @@ def fill(
     UploadError, GuestTimeoutError
         The stream broke off.
     """
-    card = Network(forwards=(Forward(PORT),))
-    machine = Machine(
-        kind=MachineKind.PC,
-        memory=builder.memory,
-        disks=(Disk(disk, DiskAccess.WRITE),),
-        kernel=builder.kernel.path,
-        command_line=builder.command_line,
-        networks=(card,),
-    )
-    with VM(machine, timeout=timeout, kernel=builder.kernel) as vm:
+    folder = Folder(room=builder.memory)
+    try:
+        machine = _machine(builder, disk, folder)
+    except BaseException:
+        folder.remove()
+        raise
+    with VM(machine, timeout=timeout, folder=folder, kernel=builder.kernel) as vm:
         if started is not None:
             started(vm)
         with step("boot an empty VM"):
             _wait_for(vm, FORMATTING)
         with step("format its disk"):
             _wait_for(vm, WAITING)
-        upload(vm, tree, timeout=timeout)
+        upload(vm, tree, timeout=timeout, root=builder.keeps_times)
         with step("seal the pool"):
             outcome = vm.wait()
         said = vm.console.text
@@ -164,9 +204,27 @@ def fill(
     return said
 
 
+def _machine(builder: Builder, disk: Path, folder: Folder) -> Machine:
+    initrd = None
+    if builder.programs is not None:
+        initrd = folder.path / "programs"
+        with open(initrd, "wb", buffering=0) as stream:
+            write_bootfs(builder.programs, stream)
+    microvm = builder.kernel.can(Capability.BOOTS_MICROVM_WITHOUT_KVM)
+    return Machine(
+        kind=MachineKind.MICROVM if microvm else MachineKind.PC,
+        memory=builder.memory,
+        disks=(Disk(disk, DiskAccess.WRITE),),
+        kernel=builder.kernel.path,
+        command_line=builder.command_line,
+        networks=(Network(forwards=(Forward(PORT),)),),
+        initrd=initrd,
+    )
+
+
 # mkfs's, zpool's, cpiod's and the kernel's own words.
 _FAILED = re.compile(
-    r"^.*(?:command failed|cannot export|cannot create|bad cpio magic|unknown type|Failed to load object"
+    r"^.*(?:command failed|mkfs: cannot|cannot export|cannot create|bad cpio magic|unknown type|Failed to load object"
     r"|No space left on device|\[backtrace\]).*$",
     re.MULTILINE,
 )
