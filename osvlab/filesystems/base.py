@@ -15,6 +15,7 @@ from osvlab.paths import PathNotFoundError, open_bytes
 
 if TYPE_CHECKING:
     from osvlab.filesystems.path import GuestPath
+    from osvlab.filesystems.structure import Structure
 
 __all__ = [
     "ByteRange",
@@ -207,7 +208,9 @@ class CheckReport:
 
     def __str__(self) -> str:
         looked = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        head = f"{self.format}: {looked}: " + ("no problem" if self.ok else f"{len(self.problems)} problems")
+        count = len(self.problems)
+        found = "no problem" if not count else f"{count} problem{'s' if count > 1 else ''}"
+        head = f"{self.format}: {looked}: {found}" if looked else f"{self.format}: {found}"
         return "\n  ".join([head, *(problem.message for problem in self.problems)])
 
 
@@ -303,8 +306,8 @@ def _open(path: str | os.PathLike[str]) -> int:
 class Filesystem(ABC):
     """A filesystem that is read. Paths are made as with `pathlib`: ``fs / "etc/hosts"``.
 
-    A format supplies `root`, `list`, `read`, `target` and `close`; finding and walking are the same
-    for all.
+    A format supplies `root`, `list`, `read`, `target`, `extents`, `check`, `explain` and `close`;
+    finding and walking are the same for all.
     """
 
     format: ClassVar[str]
@@ -332,8 +335,26 @@ class Filesystem(ABC):
         """Return where a symbolic link points."""
 
     @abstractmethod
+    def extents(self, file: Entry) -> Iterator[Extent]:
+        """Yield where a file's bytes lie, in order and without gaps."""
+
+    @abstractmethod
+    def check(self) -> CheckReport:
+        """Read everything and report whatever cannot be right; damage raises nothing."""
+
+    @abstractmethod
+    def explain(self) -> Structure:
+        """Return the structure from which everything else is found, with pointers down to files' bytes."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the file that is read."""
+
+    def explain_entry(self, entry: Entry) -> Structure:
+        """Return the structure that describes one entry: its inode, its record."""
+        from osvlab.filesystems.structure import entry_structure
+
+        return entry_structure(self, entry)
 
     def lookup(self, directory: Entry, name: bytes) -> Entry | None:
         """Return a directory's entry of a name, or None."""

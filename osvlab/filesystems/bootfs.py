@@ -13,20 +13,24 @@ refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
-
-from dissect.cstruct import cstruct
 
 from osvlab.filesystems.base import (
     ByteRange,
+    CheckReport,
     DamagedError,
     Entry,
+    Extent,
     Filesystem,
     Kind,
     Source,
     show,
 )
+from osvlab.filesystems.findings import Findings, overlaps, read_once
+from osvlab.filesystems.index import PathError, PathIndex, parts_of
 from osvlab.filesystems.output import Output
+from osvlab.filesystems.structure import Pointer, Structure, declare, stored_bytes
 from osvlab.filesystems.tree import (
     MAX_PATH,
     Content,
@@ -39,16 +43,17 @@ from osvlab.filesystems.tree import (
     check_target,
 )
 
-__all__ = ["BootfsReader", "bootfs_size", "write_bootfs"]
+__all__ = ["BootfsReader", "bootfs_size", "looks_like_bootfs", "write_bootfs"]
 
-c_bootfs = cstruct(endian="<").load("""
+C_BOOTFS = declare("""
 struct bootfs_record {
-    uint64  size;
-    uint64  offset;         /* from the start of the archive */
+    uint64  size;           /* bytes of contents; of a link: its target and a NUL */
+    uint64  offset;         /* of the contents, in bytes from the start of the archive */
     int8    type;           /* 0: file or directory, 1: symbolic link */
     char    name[111];      /* NUL-terminated; a directory's ends with '/' */
 };
 """)
+c_bootfs = C_BOOTFS.types
 
 RECORD = 128
 MAX_RECORD_NAME = 110
@@ -153,6 +158,32 @@ def write_bootfs(
     return offset
 
 
+def looks_like_bootfs(head: bytes, length: int) -> bool:
+    """Say whether the first 128 bytes of something are a bootfs's first record; it has no magic number.
+
+    An empty bootfs is 128 zeros and cannot be told from an empty disk.
+
+    Parameters
+    ----------
+    head
+        Its first bytes.
+    length
+        How many bytes it has in all.
+
+    Examples
+    --------
+    >>> looks_like_bootfs(bytes(128), 128)
+    False
+    """
+    if len(head) < RECORD:
+        return False
+    record = c_bootfs.bootfs_record(head[:RECORD])
+    name, nul, rest = bytes(record.name).partition(b"\0")
+    plausible = record.type in (TYPE_FILE, TYPE_SYMLINK) and name and nul and not any(rest)
+    # Contents begin behind the list, and the first record's contents come first.
+    return bool(plausible) and record.offset % RECORD == 0 and 2 * RECORD <= record.offset <= length
+
+
 class BootfsReader(Filesystem):
     """Reads a bootfs in a file or in bytes.
 
@@ -178,8 +209,8 @@ class BootfsReader(Filesystem):
 
     def __init__(self, source: Source, offset: int = 0, length: int | None = None) -> None:
         self._source = ByteRange(source, offset, length)
-        self._offsets: dict[int, int] = {}
-        self._children: dict[bytes, dict[bytes, Entry]] = {b"/": {}}
+        self._offsets: list[int] = []
+        self._index = PathIndex()
         self.size = 0
         index = 0
         while (head := self._source.read_at(index * RECORD, RECORD)) != bytes(RECORD):
@@ -195,70 +226,125 @@ class BootfsReader(Filesystem):
 
     def _add(self, index: int, record: Any) -> None:
         name, nul, _ = bytes(record.name).partition(b"\0")
-        parts = [part for part in name.split(b"/") if part]
-        if not nul or not parts or b".." in parts or b"." in parts:
-            raise self._damaged(index, f"has the impossible name {name!r}")
-        size = int(record.size)
-        if size and record.offset + size > self._source.length:
-            raise self._damaged(
-                index,
-                f"({show(name)}) ends at byte {record.offset + size} of {self._source.length}: "
-                "the archive is truncated",
+        try:
+            parts = parts_of(name) if nul else []
+            if not parts:
+                raise PathError(f"has the impossible name {name!r}")
+            kind, size = self._kind_and_size(record, name, len(parts))
+            self._index.place(parts, Entry(b"/" + b"/".join(parts), kind, size, index))
+        except PathError as error:
+            raise self._damaged(index, error.message) from None
+        self._offsets.append(int(record.offset))
+
+    def _kind_and_size(self, record: Any, name: bytes, depth: int) -> tuple[Kind, int]:
+        size, end = int(record.size), int(record.offset + record.size)
+        if size and end > self._source.length:
+            raise PathError(
+                f"({show(name)}) ends at byte {end} of {self._source.length}: the archive is truncated"
             )
-        self.size = max(self.size, record.offset + size if size else 0)
+        self.size = max(self.size, end if size else 0)
         if record.type == TYPE_SYMLINK:
             kind, size = Kind.SYMLINK, size - 1
         elif record.type == TYPE_FILE:
             kind = Kind.DIRECTORY if name.endswith(b"/") else Kind.FILE
         else:
-            raise self._damaged(index, f"({show(name)}) has the unknown type {record.type}")
+            raise PathError(f"({show(name)}) has the unknown type {record.type}")
         if (kind is Kind.DIRECTORY and size) or size < 0 or (kind is Kind.SYMLINK and size > MAX_PATH):
-            raise self._damaged(index, f"({show(name)}) is a {kind} of {record.size} bytes")
-        parent = b"/"
-        for part in parts[:-1]:
-            parent = self._place(
-                Entry(parent, Kind.DIRECTORY, 0, -1).child_path(part), Kind.DIRECTORY, 0, -1, index
-            )
-        self._place(parent.rstrip(b"/") + b"/" + parts[-1], kind, size, index, index)
-        self._offsets[index] = int(record.offset)
-
-    def _place(self, path: bytes, kind: Kind, size: int, number: int, index: int) -> bytes:
-        parent, _, name = path.rpartition(b"/")
-        siblings = self._children[parent or b"/"]
-        found = siblings.get(name)
-        if found is not None and (found.kind is not Kind.DIRECTORY or kind is not Kind.DIRECTORY):
-            raise self._damaged(index, f"repeats the path {show(path)}")
-        if found is None or number >= 0:
-            siblings[name] = Entry(path, kind, size, number)
-        if kind is Kind.DIRECTORY:
-            self._children.setdefault(path, {})
-        return path
+            raise PathError(f"({show(name)}) is a {kind} of {record.size} bytes")
+        return kind, size
 
     @property
     def root(self) -> Entry:
         """The root directory, which has no record."""
-        return Entry(b"/", Kind.DIRECTORY, len(self._children[b"/"]), -1)
+        return self._index.root
 
     def list(self, directory: Entry) -> list[Entry]:
         """Return the entries of a directory in the order in which they are stored."""
         self._expect(directory, Kind.DIRECTORY)
-        return [
-            Entry(e.path, e.kind, len(self._children[e.path]), e.number) if e.kind is Kind.DIRECTORY else e
-            for e in self._children[directory.path].values()
-        ]
+        return self._index.list(directory)
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+        """Return a directory's entry of a name, or None."""
+        self._expect(directory, Kind.DIRECTORY)
+        return self._index.get(directory, name)
 
     def read(self, file: Entry, offset: int = 0, length: int | None = None) -> bytes:
         """Return a file's bytes from `offset`, all up to its end when no `length` is given."""
         self._expect(file, Kind.FILE)
         left = max(0, file.size - offset)
-        return self._source.read_at(
-            self._offsets[file.number] + offset, left if length is None else min(length, left)
-        )
+        wanted = left if length is None else min(length, left)
+        data = self._source.read_at(self._offsets[file.number] + offset, wanted)
+        if len(data) < wanted:  # the host's file was cut while it was open
+            raise self._damaged(file.number, f"({show(file.path)}) is cut off")
+        return data
 
     def target(self, link: Entry) -> bytes:
         """Return where a symbolic link points."""
         self._expect(link, Kind.SYMLINK)
         return self._source.read_at(self._offsets[link.number], link.size)
+
+    def extents(self, file: Entry) -> Iterator[Extent]:
+        """Yield where a file's bytes lie: all in one place."""
+        self._expect(file, Kind.FILE)
+        if file.size:
+            start = self._source.offset + self._offsets[file.number]
+            yield Extent(0, file.size, start, file.size)
+
+    def check(self) -> CheckReport:
+        """Read everything and report whatever cannot be right; damage raises nothing."""
+        found = Findings(self.format)
+        places = [(0, (len(self._offsets) + 1) * RECORD, "the list of records")]
+        for entry in self.walk():
+            if entry.number < 0:
+                continue
+            found.count("records")
+            start = self._offsets[entry.number]
+            stored = entry.size + (entry.kind is Kind.SYMLINK)
+            if entry.kind is not Kind.DIRECTORY:
+                places.append((start, start + stored, f"record {entry.number} ({show(entry.path)})"))
+            with found.gathering():
+                if entry.kind is Kind.SYMLINK and self._source.read_at(start, stored)[-1:] != b"\0":
+                    raise self._damaged(entry.number, f"({show(entry.path)}) is a link without its NUL")
+                if entry.kind is Kind.SYMLINK and b"\0" in self.target(entry):
+                    raise self._damaged(entry.number, f"({show(entry.path)}) is a link with a NUL in it")
+        for start, one, other in overlaps(places):
+            where = self._source.offset + start
+            found.add(DamagedError(self.format, one, where, f"begins inside {other}"))
+        found.count("bytes", read_once(self._source, [(start, end) for start, end, _ in places]))
+        return found.report()
+
+    def explain(self) -> Structure:
+        """Return the list of records, which points to each of them, and they to the contents."""
+
+        def pointers() -> Iterator[Pointer]:
+            for index in range(len(self._offsets)):
+                yield Pointer(f"record {index}", partial(self._record, index))
+
+        length = (len(self._offsets) + 1) * RECORD
+        return Structure(
+            "bootfs",
+            self._source.offset,
+            length,
+            lambda: self._source.read_at(0, length),
+            pointers=pointers,
+            about="A list of records of 128 bytes, ended by one of zeros; contents follow back to back.",
+        )
+
+    def explain_entry(self, entry: Entry) -> Structure:
+        """Return an entry's record; the list itself for a directory that has none."""
+        return self._record(entry.number) if entry.number >= 0 else self.explain()
+
+    def _record(self, index: int) -> Structure:
+        def contents() -> Iterator[Pointer]:
+            if found["size"]:
+                what = "target" if found["type"] == TYPE_SYMLINK else "contents"
+                start, length = self._offsets[index], found["size"]
+                yield Pointer(what, lambda: stored_bytes(what, self._source, start, length))
+
+        found = Structure.at(
+            C_BOOTFS, "bootfs_record", self._source, index * RECORD, contents, name=f"record {index}"
+        )
+        return found
 
     def _damaged(self, index: int, problem: str) -> DamagedError:
         return DamagedError(self.format, f"record {index}", self._source.offset + index * RECORD, problem)

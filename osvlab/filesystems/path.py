@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from osvlab.filesystems.base import Entry, Filesystem, Kind, show
+from osvlab.filesystems.base import Entry, Extent, Filesystem, Kind, show
+from osvlab.filesystems.structure import Structure
 from osvlab.paths import format_size
 
 __all__ = ["GuestPath"]
@@ -138,6 +139,25 @@ class GuestPath:
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the whole contents of a file as text."""
         return self.read_bytes().decode(encoding, errors)
+
+    def extents(self) -> Iterator[Extent]:
+        """Yield where a file's bytes lie on the disk, in order and without gaps.
+
+        Examples
+        --------
+        >>> from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
+        >>> from osvlab.filesystems.tree import Content, Directory
+        >>> import io
+        >>> stream = io.BytesIO()
+        >>> _ = write_bootfs(Directory({b"hosts": Content(b"127.0.0.1")}), stream)
+        >>> list((BootfsReader(stream.getvalue()) / "hosts").extents())
+        [Extent(start=0, length=9, offset=256, stored=9, about='')]
+        """
+        return self._reader.extents(self.entry())
+
+    def explain(self) -> Structure:
+        """Return the structure on disk that describes it: its inode, its record."""
+        return self._reader.explain_entry(self.entry(follow=False))
 
     def readlink(self) -> str:
         """Return where a symbolic link points."""

@@ -21,15 +21,15 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from dissect.cstruct import cstruct
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import ByteRange
+from osvlab.filesystems.base import ByteRange, Entry, Extent, Filesystem, Kind, show
 
-__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare"]
+__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare", "entry_structure", "stored_bytes"]
 
 _STRUCT = re.compile(
     r"^\s*(?:typedef\s+)?(?:struct|union)\s+(\w+)\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL
@@ -37,6 +37,7 @@ _STRUCT = re.compile(
 _FIELD = re.compile(r"(\w+)(?:\[[^\]]*\])*(?:\s*:\s*\d+)?\s*;[ \t]*/\*(.*?)\*/", re.DOTALL)
 _PREPROCESSOR = re.compile(r"^#(?!define).*$", re.MULTILINE)
 _SHOWN = 32
+_KEPT = 64 * 1024  # of a file's contents, which may be gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,9 +305,9 @@ class Structure:
 
 
 def _walk(
-    structure: Structure, depth: int, limit: int, seen: set[tuple[str, int]]
+    structure: Structure, depth: int, limit: int, seen: set[tuple[str, int, str]]
 ) -> Iterator[tuple[int, Structure]]:
-    key = (structure.within, structure.offset)
+    key = (structure.within, structure.offset, structure.name)  # a table begins where its first record does
     if key in seen and depth:
         return
     seen.add(key)
@@ -349,6 +350,58 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
+
+
+def stored_bytes(
+    name: str, source: ByteRange, position: int, length: int, about: str = "", within: str = ""
+) -> Structure:
+    """Return bytes that have no fields, such as a file's contents; `raw` has the first 64 KiB of them."""
+    return Structure(
+        name,
+        source.offset + position,
+        length,
+        lambda: source.read_at(position, min(length, _KEPT)),
+        about=about or "as they are stored, without fields",
+        within=within,
+    )
+
+
+def entry_structure(filesystem: Filesystem, entry: Entry) -> Structure:
+    """Return what a filesystem knows of an entry as a structure that points to its bytes.
+
+    For formats that do not say better which structure describes an entry.
+    """
+    known = {
+        "kind": str(entry.kind),
+        "size": entry.size,
+        "number": entry.number,
+        "permissions": None if entry.permissions is None else oct(entry.permissions),
+        "owner": entry.owner,
+        "group": entry.group,
+        "links": entry.links,
+        "modified": entry.modified,
+    }
+    fields = [Field(name, 0, 0, value) for name, value in known.items() if value is not None]
+    extents = list(filesystem.extents(entry)) if entry.kind is Kind.FILE else []
+    first = next((extent.offset for extent in extents if extent.offset is not None), 0)
+    pointers = [
+        Pointer(f"bytes from {extent.start:#x}", partial(_extent, filesystem, entry, extent))
+        for extent in extents
+        if extent.offset is not None
+    ]
+    return Structure(show(entry.path), first, entry.size, b"", fields, pointers)
+
+
+def _extent(filesystem: Filesystem, entry: Entry, extent: Extent) -> Structure:
+    name = f"bytes {extent.start:#x} to {extent.start + extent.length:#x} of {show(entry.path)}"
+    about = f"stored in {extent.stored} bytes" + (f", {extent.about}" if extent.about else "")
+    return Structure(
+        name,
+        extent.offset or 0,
+        extent.length,
+        lambda: filesystem.read(entry, extent.start, min(extent.length, _KEPT)),
+        about=about,
+    )
 
 
 def explain_example() -> Structure:

@@ -298,7 +298,7 @@ def test_a_damaged_superblock_is_named(small: bytes, field: int, value: int, mes
         (INODES + 64 + 16, "<Q", (4,), "inode 3", "outside blocks"),
         (INODES + 64 + 24, "<Q", (1 << 62,), "inode 3", "outside blocks"),
         (INODES + 160 + 16, "<Q", (1,), "inode 6", "is symlink 1 of 1"),
-        (INODES + 32 + 16, "<Q", (2,), "inode 2", "reached twice"),
+        (INODES + 32 + 16, "<Q", (2,), "inode 2", "shares entries"),
         (STRUCTURE, "<Q", (1,), "directory entry 0", "points to the root"),
         (STRUCTURE, "<Q", (7,), "directory entry 0", "points to inode 7 of 6"),
         (STRUCTURE, "<Q", (0,), "directory entry 0", "points to inode 0 of 6"),

@@ -21,34 +21,34 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from dissect.cstruct import cstruct
+from osvlab.filesystems.structure import declare
 
 BLOCK = 512
 MAGIC = 0xDEADBEAD
 VERSION = 1
 ROOT = 1
 
-c_rofs = cstruct(endian="<").load("""
+C_ROFS = declare("""
 struct rofs_superblock {
     uint64  magic;                          /* 0x00000000deadbead */
     uint64  version;                        /* 1 */
-    uint64  block_size;                     /* 512 */
-    uint64  structure_info_first_block;
-    uint64  structure_info_blocks_count;
-    uint64  directory_entries_count;
-    uint64  symlinks_count;
-    uint64  inodes_count;
+    uint64  block_size;                     /* 512 bytes */
+    uint64  structure_info_first_block;     /* where the structure area begins, in blocks */
+    uint64  structure_info_blocks_count;    /* blocks of entries, links and inodes */
+    uint64  directory_entries_count;        /* entries of all directories */
+    uint64  symlinks_count;                 /* targets of symbolic links */
+    uint64  inodes_count;                   /* files, directories and links */
 };
 
 struct rofs_inode {
     uint64  mode;                           /* type only: no permissions are stored */
-    uint64  inode_no;
-    uint64  data_offset;
-    uint64  count;
+    uint64  inode_no;                       /* its own number, from 1 */
+    uint64  data_offset;                    /* file: first block; directory: first entry; link: its index */
+    uint64  count;                          /* file: bytes; directory: entries; link: 1 */
 };
 
 struct rofs_directory_entry {
-    uint64  inode_no;
+    uint64  inode_no;                       /* what it names */
     uint16  name_length;                    /* bytes, no NUL */
     char    name[name_length];
 };
@@ -58,6 +58,7 @@ struct rofs_symlink {
     char    target[length];
 };
 """)
+c_rofs = C_ROFS.types
 
 # The same declarations for loops over ten thousand inodes: 40 times faster than going through cstruct.
 INODE = struct.Struct("<QQQQ")

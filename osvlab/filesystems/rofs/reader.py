@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osvlab.filesystems.base import (
     ByteRange,
+    CheckReport,
     DamagedError,
     Entry,
+    Extent,
     Filesystem,
     Kind,
     Source,
@@ -27,6 +29,9 @@ from osvlab.filesystems.rofs.format import (
     c_rofs,
 )
 from osvlab.filesystems.tree import MAX_NAME, MAX_PATH
+
+if TYPE_CHECKING:
+    from osvlab.filesystems.structure import Structure
 
 __all__ = ["RofsReader"]
 
@@ -76,6 +81,7 @@ class RofsReader(Filesystem):
         self._entries, end = self._index(
             "directory entry", self.superblock.directory_entries_count, 0, ENTRY_HEAD.size, MAX_NAME
         )
+        self._links_start = end
         self._links, end = self._index(
             "symlink", self.superblock.symlinks_count, end, LINK_HEAD.size, MAX_PATH
         )
@@ -210,16 +216,24 @@ class RofsReader(Filesystem):
         _, _, first, count = self._inode(directory.number)
         found = []
         for index in range(first, first + count):
-            start = self._entries[index]
-            number = int.from_bytes(self._structure[start : start + 8], "little")
-            name = self._record(start, ENTRY_HEAD.size)
-            if name in (b".", b"..") or b"/" in name or b"\0" in name:
-                raise self._damaged(f"directory entry {index}", start, f"has the impossible name {name!r}")
-            if not ROOT < number <= self.superblock.inodes_count:
-                what = "the root" if number == ROOT else f"inode {number} of {self.superblock.inodes_count}"
-                raise self._damaged(f"directory entry {index} ({show(name)})", start, f"points to {what}")
-            found.append(self._entry(directory.child_path(name), number))
+            found.append(self._child(directory, index))
         return found
+
+    def _child(self, directory: Entry, index: int) -> Entry:
+        """Return what an entry of a directory names."""
+        number, name = self._directory_entry(index)
+        return self._entry(directory.child_path(name), number)
+
+    def _directory_entry(self, index: int) -> tuple[int, bytes]:
+        start = self._entries[index]
+        number = int.from_bytes(self._structure[start : start + 8], "little")
+        name = self._record(start, ENTRY_HEAD.size)
+        if name in (b".", b"..") or b"/" in name or b"\0" in name:
+            raise self._damaged(f"directory entry {index}", start, f"has the impossible name {name!r}")
+        if not ROOT < number <= self.superblock.inodes_count:
+            what = "the root" if number == ROOT else f"inode {number} of {self.superblock.inodes_count}"
+            raise self._damaged(f"directory entry {index} ({show(name)})", start, f"points to {what}")
+        return number, name
 
     def walk(self, top: Entry | None = None) -> Iterator[Entry]:
         """Yield `top` (the root) and everything below it, a directory before its entries.
@@ -258,28 +272,41 @@ class RofsReader(Filesystem):
         self._expect(link, Kind.SYMLINK)
         return self._record(self._links[self._inode(link.number)[2]], LINK_HEAD.size)
 
+    def extents(self, file: Entry) -> Iterator[Extent]:
+        """Yield where a file's bytes lie: all in one place, from the beginning of a block."""
+        self._expect(file, Kind.FILE)
+        _, _, block, size = self._inode(file.number)
+        if size:
+            yield Extent(0, size, self._source.offset + block * BLOCK, size)
+
+    def check(self) -> CheckReport:
+        """Read everything and report whatever cannot be right; damage raises nothing."""
+        from osvlab.filesystems.rofs.check import check
+
+        return check(self)
+
+    def explain(self) -> Structure:
+        """Return the superblock, which points to the tables, and they to everything else."""
+        from osvlab.filesystems.rofs.explain import superblock
+
+        return superblock(self)
+
+    def explain_entry(self, entry: Entry) -> Structure:
+        """Return an entry's inode."""
+        from osvlab.filesystems.rofs.explain import inode
+
+        return inode(self, entry.number)
+
     def validate(self) -> None:
         """Check everything: every inode is right and reached, no name is there twice.
 
         Raises
         ------
-        DamagedError
+        OsvlabError
             The first thing that cannot be right.
         """
-        reached = {ROOT}
-        for entry in self.walk():
-            if entry.kind is not Kind.DIRECTORY:
-                continue
-            names: set[bytes] = set()
-            for child in self.list(entry):
-                if child.name in names:
-                    raise self._damaged_inode(entry.number, f"has the name {show(child.name)} twice")
-                names.add(child.name)
-                reached.add(child.number)
-        lost = self.superblock.inodes_count - len(reached)
-        if lost:
-            number = next(n for n in range(ROOT, self.superblock.inodes_count + 1) if n not in reached)
-            raise self._damaged_inode(number, f"is in no directory ({lost} such inodes)")
+        for problem in self.check().problems:
+            raise problem
 
     # --- saying what is wrong ------------------------------------------------------------------------------
 
