@@ -1,7 +1,5 @@
-"""cpio archives in the "new" ASCII format (newc; cpio(5)), written as a stream.
+"""Write cpio archives as a stream; see `format` for how they lie.
 
-A record is a header of 110 ASCII bytes, the name with its NUL, the data; header with name
-and the data are each padded to a multiple of 4. The archive ends with the name TRAILER!!!.
 OSv's upload daemon (tools/cpiod) reads mode, size and name of each record, and nothing else.
 So a file with several names is sent whole under each of them; who understands the inode number
 makes them one.
@@ -15,15 +13,11 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from osvlab.filesystems.base import show
+from osvlab.filesystems.cpio.format import HEADER, LARGEST, MAGIC, TRAILER, padded
 from osvlab.filesystems.output import Output
 from osvlab.filesystems.tree import Content, Directory, HostFile, Node, Symlink, TreeError
 
 __all__ = ["cpio_size", "write_cpio"]
-
-MAGIC = "070701"
-TRAILER = b"TRAILER!!!"
-LARGEST = 0xFFFFFFFF
-"""A size is written in eight hexadecimal digits."""
 
 
 def write_cpio(
@@ -88,11 +82,7 @@ def cpio_size(tree: Directory, *, root: bool = False) -> int:
 
 
 def _record_size(name: bytes, length: int) -> int:
-    return _padded(110 + len(name) + 1) + _padded(length)
-
-
-def _padded(size: int) -> int:
-    return -(-size // 4) * 4
+    return padded(HEADER + len(name) + 1) + padded(length)
 
 
 def _length(node: Node) -> int:
@@ -161,5 +151,5 @@ def _write_header(
 ) -> None:
     # ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
     fields = (number, mode, 0, 0, links, mtime, length, 0, 0, 0, 0, len(name) + 1, 0)
-    output.write(MAGIC.encode() + b"".join(b"%08X" % value for value in fields) + name)
-    output.zeros(_padded(110 + len(name) + 1) - 110 - len(name))
+    output.write(MAGIC + b"".join(b"%08X" % value for value in fields) + name)
+    output.zeros(padded(HEADER + len(name) + 1) - HEADER - len(name))
