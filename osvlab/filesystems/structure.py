@@ -186,6 +186,7 @@ class Structure:
         *,
         name: str | None = None,
         about: str = "",
+        within: str = "",
         shown: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> Structure:
         """Return a declared structure at a position of a source.
@@ -200,6 +201,8 @@ class Structure:
             Where it points to.
         name
             What to call it; the type's name when not given.
+        about, within
+            As of a `Structure`.
         shown
             Values that are shown otherwise than as they are stored: by field, what makes the text.
         """
@@ -211,7 +214,8 @@ class Structure:
         def fields() -> list[Field]:
             return list(fields_of(declarations, type_name, raw(), shown))
 
-        return cls(name or type_name, source.offset + position, length, raw, fields, pointers, about=about)
+        where = source.offset + position
+        return cls(name or type_name, where, length, raw, fields, pointers, about=about, within=within)
 
     @cached_property
     def raw(self) -> bytes:
