@@ -275,6 +275,10 @@ class ByteRange:
         """Return what the host knows of the file; None for bytes."""
         return os.fstat(self._fd) if self._fd >= 0 else None
 
+    def fileno(self) -> int:
+        """Return the descriptor of the file; -1 for bytes."""
+        return self._fd
+
     def close(self) -> None:
         """Close the file. Reading afterwards gives nothing."""
         fd, self._fd, self.length = self._fd, -1, 0

@@ -18,25 +18,28 @@ not zero; `chs` says how.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from dissect.cstruct import cstruct
-
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, DamagedError
+from osvlab.filesystems.structure import Field, Pointer, Structure, declare, fields_of
 
 __all__ = [
     "CommandLineError",
     "Partition",
     "decode_command_line",
     "encode_command_line",
+    "explain_boot_sector",
+    "explain_partition",
     "has_command_line",
     "make_boot_sector",
+    "partitions_in",
     "read_boot_sector",
     "read_command_line",
     "read_partitions",
+    "require_on_disk",
     "write_command_line",
 ]
 
@@ -49,27 +52,28 @@ ALIGNMENT = 2 * 1024 * 1024
 TYPE_LINUX = 0x83
 ROOT_SLOT = 2
 
-c_disk = cstruct(endian="<").load("""
+C_DISK = declare("""
 struct partition_entry {
-    uint8   bootable;
-    uint8   first_head;
+    uint8   bootable;                   /* 0x80: the active one of a PC; OSv does not look */
+    uint8   first_head;                 /* head of the first sector */
     uint16  first_cylinder_sector;      /* OSv: cylinder << 6 | sector, sectors count from 1 */
     uint8   type;                       /* 0: unused, 0x83: Linux, which OSv uses for everything */
-    uint8   last_head;
-    uint16  last_cylinder_sector;
-    uint32  first_sector;               /* this one counts */
-    uint32  sectors;
+    uint8   last_head;                  /* head of the last sector */
+    uint16  last_cylinder_sector;       /* packed as the first */
+    uint32  first_sector;               /* this one counts: sectors of 512 bytes from the start */
+    uint32  sectors;                    /* how many */
 };
 
 struct boot_sector {
-    uint8   jump[16];
+    uint8   jump[16];                   /* the first instruction, which jumps over what follows */
     uint16  kernel_chunks;              /* 32 KiB pieces to load from sector 128 */
-    uint8   code[422];
+    uint8   code[422];                  /* 16-bit code and its data */
     uint8   signature[6];               /* OSv: "VSO" */
     struct partition_entry partitions[4];
     uint16  magic;                      /* 0xaa55 */
 };
 """)
+c_disk = C_DISK.types
 MAGIC = 0xAA55
 assert len(c_disk.boot_sector) == SECTOR
 
@@ -185,18 +189,11 @@ def read_boot_sector(disk: ByteRange) -> Any:
     ------
     DamagedError
         There is none: the disk is too short, or the bytes 55 AA are missing.
-    OsvlabError
-        The disk is inside a QCOW2 file.
     """
     head = disk.read_at(0, SECTOR)
     if len(head) < SECTOR:
         raise DamagedError("disk", "boot sector", disk.offset, f"is cut off after {len(head)} bytes")
     sector = c_disk.boot_sector(head)
-    if head.startswith(b"QFI\xfb"):
-        raise OsvlabError(
-            "this is a QCOW2 image; the lab reads plain disks",
-            hint="Convert it: qemu-img convert -O raw IMAGE.qcow2 IMAGE.img",
-        )
     if sector.magic != MAGIC:
         raise DamagedError(
             "disk", "boot sector", disk.offset, "does not end with 55 AA: this is no bootable disk"
@@ -212,21 +209,34 @@ def read_partitions(disk: ByteRange) -> list[Partition]:
     DamagedError
         There is no boot sector, or a partition does not fit the disk.
     """
-    found = []
+    found = list(partitions_in(disk))
+    for partition in found:
+        require_on_disk(partition, disk)
+    return found
+
+
+def partitions_in(disk: ByteRange) -> Iterator[Partition]:
+    """Yield the used entries of the partition table as they are."""
     for index, entry in enumerate(read_boot_sector(disk).partitions):
         if entry.type == 0 or entry.first_cylinder_sector & 0x3F == 0:
             continue  # the guest ignores these too
-        partition = Partition(index + 1, entry.type, entry.first_sector * SECTOR, entry.sectors * SECTOR)
-        if partition.offset + partition.size > disk.length:
-            raise DamagedError(
-                "disk",
-                f"partition table slot {partition.slot}",
-                disk.offset + 0x1BE + 16 * index,
-                f"ends at byte {partition.offset + partition.size} and the disk at {disk.length}: "
-                "the image is truncated",
-            )
-        found.append(partition)
-    return found
+        yield Partition(index + 1, entry.type, entry.first_sector * SECTOR, entry.sectors * SECTOR)
+
+
+def require_on_disk(partition: Partition, disk: ByteRange) -> None:
+    """Raise `DamagedError` unless a partition fits the disk."""
+    end = partition.offset + partition.size
+    if end > disk.length:
+        raise DamagedError(
+            "disk",
+            f"partition table slot {partition.slot}",
+            disk.offset + _slot_offset(partition.slot),
+            f"ends at byte {end} and the disk at {disk.length}: the image is truncated",
+        )
+
+
+def _slot_offset(slot: int) -> int:
+    return 0x1BE + 16 * (slot - 1)
 
 
 def encode_command_line(text: str) -> bytes:
@@ -333,3 +343,33 @@ def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def explain_boot_sector(
+    source: ByteRange, pointers: Callable[[], Iterable[Pointer]], about: str
+) -> Structure:
+    """Return a disk's boot sector as a structure; the slots of its partition table are read on their own."""
+
+    def fields() -> Iterator[Field]:
+        for found in fields_of(C_DISK, "boot_sector", source.read_at(0, SECTOR)):
+            if found.name != "partitions":
+                value = bytes(found.value) if isinstance(found.value, list) else found.value
+                yield Field(found.name, found.offset, found.length, value, found.meaning)
+
+    return Structure(
+        "boot sector",
+        source.offset,
+        SECTOR,
+        lambda: source.read_at(0, SECTOR),
+        fields,
+        pointers,
+        about=about,
+    )
+
+
+def explain_partition(source: ByteRange, partition: Partition, pointers: Iterable[Pointer]) -> Structure:
+    """Return a slot of the partition table as a structure."""
+    name = f"partition {partition.slot}"
+    about = f"bytes {partition.offset:#x} to {partition.offset + partition.size:#x} of the disk"
+    where = _slot_offset(partition.slot)
+    return Structure.at(C_DISK, "partition_entry", source, where, pointers, name=name, about=about)

@@ -12,17 +12,22 @@ from typing import Any
 from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, DamagedError, Filesystem
-from osvlab.filesystems.bootfs import BootfsReader
+from osvlab.filesystems.containers import Container, container_of, convert, unpacked
 from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.opening import Volume, open_volume, root_partition, volume_in
 from osvlab.filesystems.path import GuestPath
-from osvlab.filesystems.rofs import RofsReader
-from osvlab.filesystems.rofs.format import MAGIC
+from osvlab.filesystems.recognise import Content, content_of
 from osvlab.image.command import join_command_line, parse_command, split_command_line
 from osvlab.image.modules import available_modules
 from osvlab.image.show import as_html, as_text
 from osvlab.kernels import Kernel
+from osvlab.paths import no_space, replacing
 
 __all__ = ["Image", "Region"]
+
+
+# What kernels call the filesystem that they mount from it.
+_ROOTFS = {Content.ROFS: "rofs", Content.BOOTFS: "ramfs", Content.ZFS: "zfs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Image:
     Parameters
     ----------
     path
-        The file.
+        The file: the disk as it is, or in a qcow2, vmdk or vdi file, which is then only read.
     kernel
         The kernel it was built for, when that is known. A disk built for a kernel
         that does not boot from disk needs it to run.
@@ -52,6 +57,8 @@ class Image:
         There is no such file.
     DamagedError
         It is no bootable disk, or it is truncated.
+    ContainerError
+        It is in a qcow2, vmdk or vdi file that leads to other files, or cannot be unpacked.
 
     Examples
     --------
@@ -65,7 +72,9 @@ class Image:
     def __init__(self, path: str | os.PathLike[str], kernel: Kernel | None = None) -> None:
         self.path = Path(path).absolute()
         self.kernel = kernel
-        self._disk = ByteRange(self.path)
+        self._file = ByteRange(self.path)
+        self.container: Container | None = container_of(self._file)
+        self._disk = unpacked(self._file, os.fspath(path))
         self._boot_sector = disk.read_boot_sector(self._disk)
         self.partitions: tuple[Partition, ...] = tuple(disk.read_partitions(self._disk))
         if self._disk.length < disk.COMMAND_LINE_END:
@@ -88,7 +97,7 @@ class Image:
     @property
     def allocated(self) -> int:
         """Bytes the file takes on the host: what was never written takes none."""
-        found = self._disk.stat()
+        found = self._file.stat()
         return found.st_blocks * 512 if found is not None else 0
 
     @property
@@ -110,7 +119,7 @@ class Image:
             used.append(Region("kernel", disk.KERNEL, size, "loaded by the boot sector in pieces of 32 KiB"))
         used += [
             Region(
-                self.filesystem if partition.slot == disk.ROOT_SLOT else f"partition {partition.slot}",
+                self.filesystem if partition == self._root else f"partition {partition.slot}",
                 partition.offset,
                 partition.size,
                 f"partition {partition.slot}, /dev/vblk0.{partition.slot - 1} in the guest",
@@ -122,44 +131,47 @@ class Image:
     # --- the filesystem ----------------------------------------------------------------------------------
 
     @property
+    def _root(self) -> Partition | None:
+        try:
+            return root_partition(self.partitions, None, self.path.name)
+        except OsvlabError:  # several, and none of them where OSv looks
+            return None
+
+    @property
     def root_partition(self) -> Partition:
-        """The partition with the root filesystem, slot 2.
+        """The partition with the root filesystem: slot 2, or the only one.
 
         Raises
         ------
         OsvlabError
             There is none.
         """
-        for partition in self.partitions:
-            if partition.slot == disk.ROOT_SLOT:
-                return partition
-        raise OsvlabError(
-            f"{self.path.name} has no root filesystem: partition slot 2 is empty",
-            hint="Name an image made by osvlab build, or one of OSv.",
-        )
+        found = root_partition(self.partitions, None, self.path.name)
+        if found is None:
+            raise OsvlabError(
+                f"{self.path.name} has no root filesystem: partition slot {disk.ROOT_SLOT} is empty",
+                hint="Name an image made by osvlab build, or one of OSv.",
+            )
+        return found
+
+    @cached_property
+    def _volume(self) -> Volume:
+        whole = Volume(os.fspath(self.path), self._disk, Content.DISK, self.container)
+        return volume_in(whole, self.root_partition)
 
     @property
     def filesystem(self) -> str:
-        """The root filesystem, as kernels call it: ``rofs`` or ``ramfs``; ``unknown`` if it is another."""
-        start = self.root_partition.offset
-        if self._disk.read_at(start, 8) == MAGIC.to_bytes(8, "little"):
-            return "rofs"
-        # A bootfs has no magic number; the list of what it holds is a good sign.
-        options, _ = split_command_line(self.command_line)
-        return "ramfs" if "--rootfs=ramfs" in options.split() else "unknown"
+        """The root filesystem, as kernels call it (``rofs``, ``ramfs``, ``zfs``), or ``unknown``."""
+        if self._root is None:
+            return "unknown"
+        found = content_of(self._volume.source)
+        if found is None and self._volume.content is Content.BOOTFS:
+            return "ramfs"  # it has no magic number, and the command line says so
+        return "unknown" if found is None else _ROOTFS.get(found, "unknown")
 
     @cached_property
     def _reader(self) -> Filesystem:
-        partition = self.root_partition
-        match self.filesystem:
-            case "rofs":
-                return RofsReader(self._disk, partition.offset, partition.size)
-            case "ramfs":
-                return BootfsReader(self._disk, partition.offset, partition.size)
-        raise OsvlabError(
-            f"{self.path.name} has a root filesystem that the lab cannot read",
-            hint="The lab reads ROFS and bootfs.",
-        )
+        return open_volume(self._volume)
 
     @property
     def files(self) -> GuestPath:
@@ -194,6 +206,11 @@ class Image:
 
     @command_line.setter
     def command_line(self, line: str) -> None:
+        if self.container is not None:
+            raise OsvlabError(
+                f"{self.path} is a {self.container} file, which is only read",
+                hint=f"Write a plain disk of it: image.write_raw({self.path.stem + '.img'!r})",
+            )
         opened = self._disk.stat()
         if (
             opened is None
@@ -222,6 +239,29 @@ class Image:
         options, _ = split_command_line(self.command_line)
         self.command_line = join_command_line(options, command)
 
+    def write_raw(self, path: str | os.PathLike[str]) -> Image:
+        """Write the disk as it is, out of a qcow2, vmdk or vdi file; what was never written stays a hole.
+
+        Parameters
+        ----------
+        path
+            The file to make, whole or not at all.
+
+        Raises
+        ------
+        OsvlabError
+            It is not in such a file, or cannot be unpacked or written.
+        """
+        try:
+            with replacing(path) as temporary, open(temporary, "r+b") as file:
+                convert(self._file, file.fileno(), os.fspath(self.path))
+        except OSError as error:
+            if isinstance(error, OsvlabError):
+                raise
+            hint = "Make room." if no_space(error) else "Write it elsewhere."
+            raise OsvlabError(f"cannot write {os.fspath(path)}: {error.strerror}", hint) from error
+        return Image(path, self.kernel)
+
     # --- showing -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -230,6 +270,7 @@ class Image:
             self._reader.close()
             del self._reader
         self._disk.close()
+        self._file.close()
 
     def __str__(self) -> str:
         return as_text(self)

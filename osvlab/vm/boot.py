@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from osvlab.events import step
+from osvlab.filesystems.base import ByteRange
+from osvlab.filesystems.containers import container_of, measure
 from osvlab.filesystems.disk import encode_command_line, write_command_line
 from osvlab.kernels import Boot, Capability, Kernel, KernelError
 from osvlab.paths import PathNotFoundError, format_size, parse_size
@@ -59,7 +62,7 @@ def plan(
     try:
         if cloud_init is not None and is_built(source):
             modules = [*modules, CLOUD_INIT]
-        image = _image(source, command, kernel, modules, folder)
+        image = _plain(_image(source, command, kernel, modules, folder), folder, persist)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
         _check_memory(kernel, size)
         kind, accelerator = _board(kernel, machine)
@@ -100,15 +103,17 @@ def is_built(source: Image | Recipe | str | os.PathLike[str]) -> bool:
 
 
 def _room_for(source: Image | Recipe | str | os.PathLike[str]) -> int:
-    """Estimate the bytes of the image that a directory or recipe becomes."""
+    """Estimate the bytes of the image that a directory or recipe becomes, or that is unpacked."""
     from osvlab.filesystems.tree import Content, HostFile
     from osvlab.image.recipe import Recipe
 
     if isinstance(source, Recipe):
         nodes = (node for _, node in source.tree.walk())
         return sum(node.size for node in nodes if isinstance(node, HostFile | Content)) + (8 << 20)
-    if not isinstance(source, str | os.PathLike) or not os.path.isdir(source):
-        return 0
+    if not isinstance(source, str | os.PathLike):
+        return _room_to_unpack(source.path)
+    if not os.path.isdir(source):
+        return _room_to_unpack(Path(source))
     total = 0
     for folder, _, files in os.walk(os.fspath(source)):
         for name in files:
@@ -118,6 +123,14 @@ def _room_for(source: Image | Recipe | str | os.PathLike[str]) -> int:
             except OSError:
                 continue
     return total + (8 << 20)
+
+
+def _room_to_unpack(path: Path) -> int:
+    """Return how much a disk in a qcow2, vmdk or vdi file takes when it is unpacked; 0 for other files."""
+    if not path.is_file():
+        return 0  # what that is, is told by who opens it
+    file = ByteRange(path)
+    return 0 if container_of(file) is None else measure(file, os.fspath(path))
 
 
 def _image(
@@ -153,6 +166,19 @@ def _image(
             hint="Take it with what it needs: osvlab run --program, or Recipe.from_program.",
         )
     return Image.open(path)
+
+
+def _plain(image: Image, folder: Folder, persist: bool) -> Image:
+    """Return an image whose file is the disk itself: boot sector and kernel are looked for in the file."""
+    if image.container is None:
+        return image
+    if persist:
+        raise MachineError(
+            f"{image.path} is a {image.container} file, which is unpacked to run, so changes would be lost",
+            hint="Write a plain disk of it first: image.write_raw(...)",
+        )
+    with step(f"unpack the {image.container} file"):
+        return image.write_raw(folder.path / "image")
 
 
 def _check_memory(kernel: Kernel, size: int) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -184,11 +185,48 @@ def test_a_disk_of_osv_without_a_kernel(tmp_path: Path) -> None:
     assert image.path.read_bytes() == before
 
 
-def test_a_qcow2_image_gets_the_way_out(tmp_path: Path) -> None:
-    (tmp_path / "x.qcow2").write_bytes(b"QFI\xfb" + bytes(100_000))
-    with pytest.raises(OsvlabError, match=r"QCOW2") as caught:
+@pytest.mark.parametrize("format", ["qcow2", "vmdk", "vdi"])
+def test_an_image_in_a_container_is_read_and_written_as_a_plain_disk(
+    image: Image, format: str, tmp_path: Path
+) -> None:
+    packed = tmp_path / f"x.{format}"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", format, image.path, packed], check=True)
+    before = packed.read_bytes()
+    opened = Image.open(packed)
+    assert (opened.container, opened.command, opened.filesystem) == (format, "/hello", "rofs")
+    # vdi counts in mebibytes, vmdk in 64 KiB
+    assert image.size <= opened.size < image.size + (1 << 20)
+    assert opened.allocated == packed.stat().st_blocks * 512
+    assert (opened.files / "etc/motd").read_text() == "welcome\n"
+    assert opened._repr_mimebundle_()["text/html"]
+    with pytest.raises(OsvlabError, match=f"is a {format} file, which is only read") as caught:
+        opened.command = "/hello again"
+    assert "write_raw('x.img')" in str(caught.value.hint)
+    plain = opened.write_raw(tmp_path / "plain.img")
+    plain.command = "/hello again"
+    assert Image.open(tmp_path / "plain.img").command == "/hello again"
+    assert packed.read_bytes() == before
+    with pytest.raises(OsvlabError, match=r"no qcow2, vmdk or vdi"):
+        plain.write_raw(tmp_path / "again.img")
+    assert not (tmp_path / "again.img").exists()
+
+
+def test_an_image_that_leads_to_other_files_is_refused(tmp_path: Path) -> None:
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/hostname", "-F", "raw"]
+    subprocess.run([*argv, tmp_path / "x.qcow2", "1M"], check=True)
+    with pytest.raises(OsvlabError, match=r"x\.qcow2: this qcow2 file leads to a backing file"):
         Image.open(tmp_path / "x.qcow2")
-    assert "qemu-img convert" in str(caught.value)
+
+
+def test_the_root_is_the_only_partition_where_the_second_slot_is_empty(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    size = write_rofs(Directory({b"x": Content(b"y")}), stream)
+    sector = make_boot_sector(None, 0, [Partition(3, 0x83, 1 << 20, size)])
+    (tmp_path / "x.img").write_bytes(sector.ljust(1 << 20, b"\0") + stream.getvalue())
+    image = Image.open(tmp_path / "x.img")
+    assert image.filesystem == "rofs"
+    assert image.layout[-1].name == "rofs"
+    assert (image.files / "x").read_bytes() == b"y"
 
 
 def test_a_path_in_an_image_is_none_of_the_host(app: Path, tmp_path: Path, kernel: Kernel) -> None:

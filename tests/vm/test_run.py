@@ -13,6 +13,7 @@ import pytest
 
 import osvlab
 from osvlab.errors import OsvlabError
+from osvlab.events import listening
 from osvlab.image.image import Image
 from osvlab.kernels import Boot, Kernel, KernelError
 from osvlab.paths import PathNotFoundError
@@ -358,3 +359,19 @@ def test_changes_are_not_kept_where_nobody_would_find_them(tmp_path: Path) -> No
     with pytest.raises(MachineError, match="goes away with the VM, and all changes with it") as caught:
         run(tmp_path, persist=True)
     assert "osvlab.build" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("format", ["qcow2", "vmdk", "vdi"])
+def test_a_disk_in_a_container_is_unpacked_and_runs(image: Image, format: str, tmp_path: Path) -> None:
+    packed = tmp_path / f"app.{format}"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", format, image.path, packed], check=True)
+    before = packed.read_bytes()
+    told: list[str] = []
+    with listening(lambda event: told.append(event.data.get("step", ""))), run(packed, timeout=60) as vm:
+        assert vm.wait(60) == Exited(0)
+    assert f"unpack the {format} file" in told
+    with run(Image.open(packed), "/program return 7", timeout=60) as vm:
+        assert vm.wait(60) == Exited(7)
+    assert packed.read_bytes() == before
+    with pytest.raises(MachineError, match=f"is a {format} file, .* changes would be lost"):
+        run(packed, persist=True)
