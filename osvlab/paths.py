@@ -19,6 +19,7 @@ __all__ = [
     "PathNotFoundError",
     "SizeError",
     "cache_dir",
+    "current_umask",
     "format_size",
     "kind_of_file",
     "no_space",
@@ -165,7 +166,7 @@ def _mode_of_replacement(target: Path) -> int:
             raise PathNotFoundError(
                 f"no such folder: {target.parent}", hint="Create it first, or write somewhere else."
             ) from None
-        return 0o666 & ~_umask()
+        return 0o666 & ~current_umask()
     except OSError as error:
         raise OsvlabError(f"cannot write {target}: {error.strerror}", hint="Check the path.") from error
     if not stat.S_ISREG(found.st_mode):
@@ -212,7 +213,8 @@ def open_bytes(path: str | bytes | os.PathLike[str]) -> int:
     return fd
 
 
-def _umask() -> int:
+def current_umask() -> int:
+    """Return this process's umask, without changing it."""
     # Reading the umask by setting it would race with other threads.
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
