@@ -40,6 +40,7 @@ __all__ = [
     "read_command_line",
     "read_partitions",
     "require_on_disk",
+    "with_partition",
     "write_command_line",
 ]
 
@@ -161,25 +162,44 @@ def make_boot_sector(code: bytes | None, kernel_size: int, partitions: list[Part
         sector.kernel_chunks = chunks
     table = [c_disk.partition_entry() for _ in range(4)]
     for partition in partitions:
-        first, count = partition.offset // SECTOR, -(-partition.size // SECTOR)
-        if first + count > 0xFFFFFFFF:
-            raise OsvlabError(
-                f"a disk of this kind ends at 2 TiB; slot {partition.slot} would lie beyond",
-                hint="Use less.",
-            )
-        first_head, first_packed = chs(first)
-        last_head, last_packed = chs(first + count)  # OSv writes the sector after the last one
-        table[partition.slot - 1] = c_disk.partition_entry(
-            first_head=first_head,
-            first_cylinder_sector=first_packed,
-            type=partition.type,
-            last_head=last_head,
-            last_cylinder_sector=last_packed,
-            first_sector=first,
-            sectors=count,
-        )
+        table[partition.slot - 1] = _partition_entry(partition)
     sector.partitions = table
     return bytes(sector.dumps())
+
+
+def with_partition(sector: bytes, partition: Partition) -> bytes:
+    """Return a boot sector with one slot of its partition table changed.
+
+    Raises
+    ------
+    OsvlabError
+        The partition is larger than the fields can say.
+    """
+    changed = c_disk.boot_sector(sector)
+    table = list(changed.partitions)
+    table[partition.slot - 1] = _partition_entry(partition)
+    changed.partitions = table
+    return bytes(changed.dumps())
+
+
+def _partition_entry(partition: Partition) -> Any:
+    first, count = partition.offset // SECTOR, -(-partition.size // SECTOR)
+    if first + count > 0xFFFFFFFF:
+        raise OsvlabError(
+            f"a disk of this kind ends at 2 TiB; slot {partition.slot} would lie beyond",
+            hint="Use less.",
+        )
+    first_head, first_packed = chs(first)
+    last_head, last_packed = chs(first + count)  # OSv writes the sector after the last one
+    return c_disk.partition_entry(
+        first_head=first_head,
+        first_cylinder_sector=first_packed,
+        type=partition.type,
+        last_head=last_head,
+        last_cylinder_sector=last_packed,
+        first_sector=first,
+        sectors=count,
+    )
 
 
 def read_boot_sector(disk: ByteRange) -> Any:
