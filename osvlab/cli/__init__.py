@@ -11,13 +11,37 @@ import sys
 from collections.abc import Sequence
 
 from osvlab import __version__
-from osvlab.cli import build, compose, cp, curl, demo, doctor, exec, inspect, run, top
+from osvlab.cli import (
+    build,
+    cat,
+    check,
+    compose,
+    cp,
+    curl,
+    demo,
+    doctor,
+    du,
+    exec,
+    explain,
+    inspect,
+    ls,
+    run,
+    top,
+    unpack,
+)
 from osvlab.cli.exits import EXIT_STATUSES, FAILURE, INTERRUPTED, PIPE_CLOSED
 from osvlab.cli.parser import Parser
+from osvlab.cli.place import printable
 from osvlab.cli.process import discard_output, open_streams, terminated_in_order
 from osvlab.errors import OsvlabError
 
 __all__ = ["main"]
+
+# In the order in which help lists them.
+_COMMANDS = (
+    *(run, build, compose, inspect, ls, cat, du, cp, check, explain, unpack),
+    *(top, exec, curl, doctor, demo),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,9 +107,10 @@ def _named(error: OsvlabError, options: argparse.Namespace) -> str:
 
 
 def _fail(message: str, hint: str | None, status: int) -> int:
-    print(f"osvlab: {message}", file=sys.stderr)
+    # Names in it may come from an image, and must not steer the terminal; lists have lines.
+    print(*map(printable, f"osvlab: {message}".split("\n")), sep="\n", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)
     return status
 
 
@@ -98,7 +123,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"osvlab {__version__}")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
-    for command in (run, build, compose, inspect, top, cp, exec, curl, doctor, demo):
+    for command in _COMMANDS:
         command.add(commands)
     for added in commands.choices.values():
         added.set_defaults(parser=added)

@@ -1,4 +1,4 @@
-"""`osvlab cp`: files into a running guest and out of it."""
+"""`osvlab cp`: files into a running guest or an image, and out of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import argparse
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.guest import VM_HELP, add_rest_options, rest_of
+from osvlab.cli.place import Place, add_image_options, opened, places_in_images, printable
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError
 
@@ -23,38 +26,119 @@ __all__ = ["add"]
 LONGEST_PATH = 4095  # Linux's PATH_MAX
 # VM:/path; the VM may be HOST:PORT, or nothing.
 GUEST_PATH = re.compile(r"([^/]*):(/.*)", re.DOTALL)
+# How a guest can be called: not at all, by its name's beginning, its process, or HOST:PORT.
+GUEST = re.compile(r"|[0-9a-f]{1,8}|[0-9]+|.+:[0-9]+", re.DOTALL)
+IMAGE_PATH = re.compile(r"(.*?/.*?):/.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class InGuest:
+    """A path in a running guest."""
+
+    vm: str
+    path: str
 
 
 def add(commands: Commands) -> None:
     """Declare `cp`."""
     parser = commands.add_parser(
         "cp",
-        help="copy files into a running guest or out of it",
+        help="copy files into a running guest or an image, or out of one",
         usage="osvlab cp [options] SOURCE TARGET",
-        description="Copy a file or a whole directory. A path in a guest is written VM:/path. "
-        f"VM is {VM_HELP}.",
+        description="Copy a file or a whole directory. A path in an image is written IMAGE:/path, where "
+        f"IMAGE is a file that is there, and a path in a guest VM:/path. VM is {VM_HELP}. ROFS and bootfs "
+        "can be copied into: the image is written again, and takes the old one's place once it is whole.",
     )
     parser.set_defaults(do=do)
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("target", metavar="TARGET")
     add_rest_options(parser)
+    add_image_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:
     """Copy, one way or the other."""
-    source, target = GUEST_PATH.fullmatch(options.source), GUEST_PATH.fullmatch(options.target)
-    if (source is None) == (target is None):
-        raise OsvlabError(
-            "one of the two must be in a guest, and the other on this host",
-            hint="osvlab cp VM:/etc/hosts .  or  osvlab cp hosts VM:/tmp/hosts",
-        )
-    if source is not None:
-        with rest_of(source[1], options) as rest:
-            _out(rest, source[2], Path(options.target))
-    elif target is not None:
-        with rest_of(target[1], options) as rest:
-            _in(rest, Path(options.source), target[2])
+    match _meant(options.source), _meant(options.target):
+        case InGuest() as source, str(target):
+            with rest_of(source.vm, options) as rest:
+                _out(rest, source.path, Path(target))
+        case str(source), InGuest() as target:
+            with rest_of(target.vm, options) as rest:
+                _in(rest, Path(source), target.path)
+        case Place() as source, str(target):
+            _out_of_image(source, Path(target), options)
+        case str(source), Place() as target:
+            _into_image(source, target, options)
+        case _:
+            raise OsvlabError(
+                "one of the two must be in a guest or an image, and the other on this host",
+                hint="osvlab cp VM:/etc/hosts .  or  osvlab cp hosts x.img:/etc/hosts",
+            )
     return 0
+
+
+def _meant(word: str) -> Place | InGuest | str:
+    """Return what a word means: a path in an image, one in a guest, or one on this host."""
+    images = places_in_images(word)
+    guest = GUEST_PATH.fullmatch(word)
+    if guest is not None and images and _is_guest(guest[1]):
+        raise OsvlabError(
+            f"{word}: {guest[1]} is a file here, and a running guest is called so, too",
+            hint=f"Write ./{word} for the file, or the process id of the guest.",
+        )
+    if len(images) > 1 or (images and os.path.lexists(word)):
+        raise OsvlabError(
+            f"{word} can mean a path in {images[0].image}, and other files that are here",
+            hint="Rename one, or name it from another folder.",
+        )
+    if images:
+        return images[0]
+    if guest is not None:
+        if not GUEST.fullmatch(guest[1]):
+            raise PathNotFoundError(
+                f"no such image, and no running guest: {guest[1]}",
+                hint="Check the path; osvlab top lists guests that run.",
+            )
+        return InGuest(guest[1], guest[2])
+    missing = IMAGE_PATH.fullmatch(word)
+    if missing is not None and not os.path.lexists(word) and not os.path.isdir(os.path.dirname(word)):
+        raise PathNotFoundError(f"no such image: {missing[1]}", hint="Check the path.")
+    return word
+
+
+def _is_guest(word: str) -> bool:
+    from osvlab.vm.discover import running_guests
+
+    return any(guest.name.startswith(word) or str(guest.pid) == word for guest in running_guests())
+
+
+# --- images ------------------------------------------------------------------------------------------------
+
+
+def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> None:
+    from osvlab.filesystems.base import show
+    from osvlab.filesystems.copying import copy_out
+
+    with opened(source, options) as fs:
+        entry = fs.find(os.fsencode(source.path))
+        name = os.path.basename(source.path.rstrip("/"))
+        if target.is_dir() and name not in ("", ".", ".."):
+            target = target / name
+        report = copy_out(fs, entry, target)
+    for skipped in report.skipped:
+        print(f"osvlab: left out {printable(show(skipped.path))}: a {skipped.kind}", file=sys.stderr)
+
+
+def _into_image(source: str, target: Place, options: argparse.Namespace) -> None:
+    from osvlab.image.rebuild import copy_in
+
+    options.image = target.image
+    if options.dataset is not None or options.also:
+        raise OsvlabError("ZFS pools are not copied into", hint="Leave --dataset and --also out.")
+    copy_in(target.image, source, os.fsencode(target.path), partition=options.partition)
+
+
+# --- guests ------------------------------------------------------------------------------------------------
 
 
 def _out(rest: Rest, path: str, target: Path) -> None:

@@ -34,7 +34,7 @@ __all__ = [
 # What Linux and OSv allow before they say ELOOP.
 MAX_SYMLINKS = 40
 
-LOOK = "See what is there: print(image.files.tree()), or osvlab inspect --all."
+LOOK = "See what is there: print(image.files.tree()), or osvlab tree IMAGE."
 
 
 def show(path: bytes) -> str:

@@ -71,7 +71,7 @@ struct boot_sector {
     uint8   code[422];                  /* 16-bit code and its data */
     uint8   signature[6];               /* OSv: "VSO" */
     struct partition_entry partitions[4];
-    uint16  magic;                      /* 0xaa55 */
+    uint16  magic;                      /* 0xaa55, which is 43605: this is a boot sector */
 };
 """)
 c_disk = C_DISK.types
