@@ -211,7 +211,6 @@ def _open_pool(volumes: Sequence[Volume], dataset: str | None) -> Filesystem:
     for volume in volumes:
         if volume.content is not Content.ZFS:
             raise refuse_unknown(volume.source, volume.name)
-    from osvlab.filesystems.zfs import open_zfs  # type: ignore[import-not-found, unused-ignore]
+    from osvlab.filesystems.zfs import open_zfs
 
-    opened: Filesystem = open_zfs([volume.source for volume in volumes], dataset)
-    return opened
+    return open_zfs([volume.source for volume in volumes], dataset)
