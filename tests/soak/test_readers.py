@@ -13,13 +13,20 @@ from pathlib import Path
 import pytest
 
 import osvlab
+import osvlab.filesystems
 from osvlab.elf.program import Program
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import Filesystem, Kind
 from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
+from osvlab.filesystems.cpio import CpioReader, write_cpio
+from osvlab.filesystems.disk import KERNEL as KERNEL_AT
+from osvlab.filesystems.osv_kernel import KernelFile
 from osvlab.filesystems.rofs import RofsReader, write_rofs
+from osvlab.filesystems.structure import Structure
+from osvlab.filesystems.tree import Directory
 from osvlab.image.recipe import Recipe
 from osvlab.kernels import Kernel
+from tests.filesystems.packing import elf, loader
 from tests.soak.conftest import SECONDS
 from tests.soak.damage import damaged
 
@@ -78,16 +85,34 @@ def soak(
 
 
 def everything(reader: Filesystem) -> None:
-    """Walk the whole tree and read all that is in it, each thing by its own."""
+    """Check it, look at its structures, walk the whole tree and read all in it, each thing by its own."""
+    assert str(reader.check())
+    look_at(reader.explain())
     for entry in reader.walk():
         try:
             if entry.kind is Kind.FILE:
                 reader.read(entry)
+                assert sum(extent.length for extent in reader.extents(entry)) == entry.size
             elif entry.kind is Kind.SYMLINK:
                 reader.target(entry)
                 reader.find(entry.path)
         except OsvlabError:
             continue  # one damaged file does not hide the others
+
+
+def look_at(top: Structure, most: int = 300) -> None:
+    """Show structures and follow pointers, as far as they lead and not too many."""
+    pending = [top]
+    for _ in range(most):
+        if not pending:
+            break
+        found = pending.pop()
+        assert str(found)
+        assert found.hex() or not found.raw
+        try:
+            pending += [pointer.read() for pointer in found.pointers[:50]]
+        except OsvlabError:
+            continue
 
 
 def structures(original: bytes, size: int = 4096) -> list[range]:
@@ -96,9 +121,16 @@ def structures(original: bytes, size: int = 4096) -> list[range]:
     return [range(min(size, whole)), range(max(0, whole - size), whole), range(whole)]
 
 
-def test_rofs(application: Path, chance: random.Random, bounded: None, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def small(application: Path) -> Directory:
+    """The tree without its large programs: more images of it can be damaged in a minute."""
+    tree = Recipe.from_directory(application, "/hello").tree
+    return Directory({name: node for name, node in tree.children.items() if name != b"busybox"})
+
+
+def test_rofs(small: Directory, chance: random.Random, bounded: None, tmp_path: Path) -> None:
     stream = io.BytesIO()
-    write_rofs(Recipe.from_directory(application, "/hello").tree, stream)
+    write_rofs(small, stream)
     original = stream.getvalue()
 
     def read(image: bytes) -> None:
@@ -109,15 +141,70 @@ def test_rofs(application: Path, chance: random.Random, bounded: None, tmp_path:
     soak(original, read, chance, structures(original, 1024), tmp_path / "image")
 
 
-def test_bootfs(application: Path, chance: random.Random, bounded: None, tmp_path: Path) -> None:
+def test_bootfs(small: Directory, chance: random.Random, bounded: None, tmp_path: Path) -> None:
     stream = io.BytesIO()
-    write_bootfs(Recipe.from_directory(application, "/hello", fs="ramfs").tree, stream)
+    write_bootfs(small, stream)
 
     def read(image: bytes) -> None:
         with BootfsReader(image) as reader:
             everything(reader)
 
     soak(stream.getvalue(), read, chance, [range(4096)], tmp_path / "image")
+
+
+def test_cpio(small: Directory, chance: random.Random, bounded: None, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    write_cpio(small, stream)
+    original = stream.getvalue()
+    headers = [
+        range(at, at + 130) for at in range(len(original) - 130) if original.startswith(b"070701", at)
+    ]
+
+    def read(image: bytes) -> None:
+        with CpioReader(image) as reader:
+            everything(reader)
+
+    soak(original, read, chance, [*headers, range(len(original))], tmp_path / "image")
+
+
+def test_packed_kernels(chance: random.Random, bounded: None, tmp_path: Path) -> None:
+    # A small one: unpacking takes the time of this test.
+    original = loader(elf(Kernel.lab().path.read_bytes()[4096:100_000]), "--rootfs=rofs /hello")
+    packed = KernelFile(original).packed
+    assert packed is not None
+    table = 0x10000 + packed.segments[-1].position + packed.segments[-1].stored
+    parts = [range(512), range(0x10000, 0x10000 + 60), range(table, table + 40)]
+    start = 0x10000 + packed.position
+
+    def read(image: bytes) -> None:
+        file = KernelFile(image)
+        assert str(file.check())
+        look_at(file.explain())
+        assert file.elf.length == packed.size
+
+    soak(
+        original, read, chance, [*parts, range(start, start + 300), range(start, table)], tmp_path / "image"
+    )
+
+
+def test_anything_by_its_magic(
+    image: osvlab.Image, chance: random.Random, bounded: None, tmp_path: Path
+) -> None:
+    """The outer layers of a disk: what they lead to may be anything."""
+    original = image.path.read_bytes()
+    copy = tmp_path / "image"
+
+    def read(_: bytes) -> None:
+        for report in osvlab.filesystems.check(copy):
+            assert str(report)
+        look_at(osvlab.filesystems.explain(copy))
+        with osvlab.filesystems.open(copy) as fs:
+            everything(fs)
+
+    copy.write_bytes(original)
+    root = image.root_partition.offset
+    tables = [range(0x1B8, 512), range(0x200, 0x300), range(KERNEL_AT, KERNEL_AT + 512)]
+    soak(original, read, chance, [*tables, range(root, root + 64), range(root + 64, len(original))], copy)
 
 
 def test_disks(image: osvlab.Image, chance: random.Random, bounded: None, tmp_path: Path) -> None:
