@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_make_lists_its_targets() -> None:
 
 def test_shell_lines_are_understood() -> None:
     lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
-    commands = [line.partition("  #")[0].split() for line in lines if line.startswith("osvlab ")]
+    commands = [shlex.split(line.partition("  #")[0]) for line in lines if line.startswith("osvlab ")]
     assert commands
     for words in commands:
         end = words.index("--") if "--" in words else len(words)
