@@ -36,6 +36,7 @@ class UnknownContentError(OsvlabError, ValueError):
 
 # What people have lying around, and what to do about it. Where, what, its name, the hint.
 UNPACK = "Unpack it first: {}"
+MBR_ONLY = "The lab reads disks with an MBR, as OSv makes them."
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x1f\x8b", "compressed with gzip", UNPACK.format("gunzip --keep FILE.gz")),
     (0, b"\xfd7zXZ", "compressed with xz", UNPACK.format("xz --decompress --keep FILE.xz")),
@@ -48,7 +49,13 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0x8001, b"CD001", "an ISO 9660 image", "The lab reads ROFS, bootfs, ZFS and cpio; use bsdtar or 7z."),
     (0, b"vhdxfile", "a VHDX disk", "Convert it: qemu-img convert -f vhdx -O raw FILE.vhdx FILE.img"),
     (0, b"conectix", "a VHD disk", "Convert it: qemu-img convert -f vpc -O raw FILE.vhd FILE.img"),
-    (512, b"EFI PART", "a disk with a GPT", "The lab reads disks with an MBR, as OSv makes them."),
+    (
+        0,
+        b"EFI PART",
+        "the table of a disk with a GPT",
+        MBR_ONLY,
+    ),
+    (512, b"EFI PART", "a disk with a GPT", MBR_ONLY),
 )
 
 

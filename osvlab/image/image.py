@@ -75,11 +75,24 @@ class Image:
         self._file = ByteRange(self.path)
         self.container: Container | None = container_of(self._file)
         self._disk = unpacked(self._file, os.fspath(path))
-        self._boot_sector = disk.read_boot_sector(self._disk)
+        try:
+            self._boot_sector = disk.read_boot_sector(self._disk)
+        except DamagedError:
+            self._refuse_what_is_no_disk()
+            raise
         self.partitions: tuple[Partition, ...] = tuple(disk.read_partitions(self._disk))
         if self._disk.length < disk.COMMAND_LINE_END:
             raise DamagedError(
                 "disk", "command line", disk.COMMAND_LINE, "is cut off: the image is truncated"
+            )
+
+    def _refuse_what_is_no_disk(self) -> None:
+        """Say of a file that is something else what it is: it can be looked into all the same."""
+        found = content_of(self._disk)
+        if found is not None:
+            raise OsvlabError(
+                f"{self.path} is a {found}, not a disk that boots",
+                hint="Look into it with osvlab.filesystems.open, or osvlab ls, tree, check and explain.",
             )
 
     @classmethod
@@ -171,6 +184,9 @@ class Image:
 
     @cached_property
     def _reader(self) -> Filesystem:
+        if self.boots_from_disk and not any(partition.size for partition in self.partitions):
+            # A disk of OSv's whose files are all in its kernel.
+            return open_volume(Volume(os.fspath(self.path), self._disk, Content.KERNEL, self.container))
         return open_volume(self._volume)
 
     @property

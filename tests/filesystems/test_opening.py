@@ -129,6 +129,7 @@ def test_a_root_whose_magic_is_damaged_is_damaged_not_unknown() -> None:
         (bytes(257) + b"ustar" + bytes(300), "a tar archive", "tar -xf"),
         (bytes(0x438) + b"\x53\xef" + bytes(100), "ext4", "debugfs"),
         (bytes(510) + b"\x55\xaa" + bytes(512), "nothing that the lab reads", "right file"),
+        (bytes(512) + b"EFI PART" + bytes(600), "a disk with a GPT", "MBR"),
         (elf(b"code"), "no files are linked into", "osvlab explain"),
         (disk_of({2: b"nothing"}), "partition 2 of the image is nothing that the lab reads", "right file"),
         (disk_of({2: disk_of({2: ROFS})[:512]}), "partition 2 of the image is nothing", "right file"),

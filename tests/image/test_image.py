@@ -10,6 +10,7 @@ import pytest
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import DamagedError
+from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.disk import Partition, make_boot_sector
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Content, Directory
@@ -17,6 +18,7 @@ from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.image.show import as_svg
 from osvlab.kernels import Kernel
+from tests.filesystems.packing import elf, loader
 
 
 @pytest.fixture
@@ -216,6 +218,26 @@ def test_an_image_that_leads_to_other_files_is_refused(tmp_path: Path) -> None:
     subprocess.run([*argv, tmp_path / "x.qcow2", "1M"], check=True)
     with pytest.raises(OsvlabError, match=r"x\.qcow2: this qcow2 file leads to a backing file"):
         Image.open(tmp_path / "x.qcow2")
+
+
+def test_a_filesystem_alone_is_no_disk_but_said_to_be_one(tmp_path: Path) -> None:
+    with (tmp_path / "x.rofs").open("wb") as file:
+        write_rofs(Directory({b"x": Content(b"y")}), file)
+    with pytest.raises(OsvlabError, match=r"x.rofs is a ROFS, not a disk that boots") as caught:
+        Image.open(tmp_path / "x.rofs")
+    assert "osvlab ls" in str(caught.value.hint)
+
+
+def test_a_disk_whose_files_are_in_its_kernel(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    write_bootfs(Directory({b"x": Content(b"y")}), stream)
+    (tmp_path / "loader.img").write_bytes(loader(elf(b"code" * 99 + stream.getvalue()), "/x"))
+    image = Image.open(tmp_path / "loader.img")
+    assert image.filesystem == "unknown"
+    assert (image.files / "x").read_bytes() == b"y"
+    (tmp_path / "empty.img").write_bytes(loader(elf(b"code" * 99), "/x"))
+    with pytest.raises(OsvlabError, match=r"no files are linked into .*empty.img"):
+        Image.open(tmp_path / "empty.img").files  # noqa: B018
 
 
 def test_the_root_is_the_only_partition_where_the_second_slot_is_empty(tmp_path: Path) -> None:
