@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -10,11 +11,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import osvlab.filesystems
 from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
-from osvlab.filesystems.base import ByteRange, DamagedError
+from osvlab.filesystems.base import ByteRange, DamagedError, Kind
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.disk import Partition
@@ -230,3 +233,35 @@ def test_partitions_that_overlap_or_lie_beyond_the_disk_are_told() -> None:
     image += bytes(6 * MIB)
     report = osvlab.filesystems.check(bytes(image))[0]
     assert "partition 2 at byte 0x300000 begins inside partition 1" in str(report)
+
+
+WHOLE = loader(elf(b"code" * 99 + BOOTFS), "--rootfs=rofs /hello", [Partition(2, 0x83, 2 * MIB, 4096)])
+WHOLE = WHOLE.ljust(2 * MIB, b"\0") + ROFS.ljust(4096, b"\0")
+PLACES = st.one_of(
+    st.integers(0x1BE, 0x1FF),
+    st.integers(0, 0x210),
+    st.integers(disk.KERNEL, disk.KERNEL + 100),
+    st.integers(2 * MIB, len(WHOLE) - 1),
+)
+
+
+@given(st.lists(st.tuples(PLACES, st.integers(0, 255)), min_size=1, max_size=5), st.data())
+@settings(deadline=5000, max_examples=60)
+def test_random_damage_to_a_disk_is_told_or_harmless(
+    changes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    image = bytearray(WHOLE)
+    for place, value in changes:
+        image[place] = value
+    cut = data.draw(st.one_of(st.just(len(image)), st.integers(0, len(image))))
+    damaged = bytes(image[:cut])
+    with contextlib.suppress(OsvlabError):
+        for report in osvlab.filesystems.check(damaged):
+            assert str(report)
+    with contextlib.suppress(OsvlabError):
+        for _, found in osvlab.filesystems.explain(damaged).walk(depth=5):
+            assert str(found)
+    with contextlib.suppress(OsvlabError), osvlab.filesystems.open(damaged) as fs:
+        for entry in fs.walk():
+            if entry.kind is Kind.FILE:
+                assert len(fs.read(entry)) == entry.size
