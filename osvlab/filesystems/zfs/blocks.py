@@ -222,11 +222,13 @@ class Blocks:
 
     def place(self, pointer: BlockPointer) -> int:
         """Return where the first copy is, in bytes from the start of the file that was opened."""
-        for dva in pointer.dvas:
-            vdev = self.vdevs.get(dva.vdev)
-            base = vdev.disks[0].source.offset if vdev is not None and vdev.disks else 0
-            return base + VDEV_DATA + dva.offset
-        return 0
+        return next((self.place_of(dva) for dva in pointer.dvas), 0)
+
+    def place_of(self, dva: DVA) -> int:
+        """Return where an address is, in bytes from the start of the file that was opened."""
+        vdev = self.vdevs.get(dva.vdev)
+        base = vdev.disks[0].source.offset if vdev is not None and vdev.disks else 0
+        return base + VDEV_DATA + dva.offset
 
     def forget(self) -> None:
         """Drop what is cached."""

@@ -83,8 +83,8 @@ class Pool:
         self.blocks = Blocks(top_level_vdevs(self.disks, trees))
         found = {
             (block.txg, block.timestamp, block.root): block
-            for disk in self.disks
-            for label in disk.labels
+            for disk in reversed(self.disks)
+            for label in reversed(disk.labels)
             for block in label.uberblocks
         }
         self.uberblocks = [found[key] for key in sorted(found, reverse=True)]

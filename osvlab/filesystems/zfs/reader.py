@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import CheckReport, Entry, Extent, Filesystem, Kind, Source, show
+from osvlab.filesystems.structure import Structure
 from osvlab.filesystems.tree import MAX_NAME
 from osvlab.filesystems.zfs.dsl import Dataset
 from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
@@ -206,6 +207,29 @@ class ZfsFilesystem(Filesystem):
             yield _extent(self.pool, start, min(end, file.size) - start, pointer)
         if end < file.size:
             yield Extent(end, file.size - end, None, 0, "hole")
+
+    def explain(self) -> Structure:
+        """Return the first label of the pool, with pointers down to files' bytes."""
+        from osvlab.filesystems.zfs.explain.labels import explain_pool
+
+        return explain_pool(self.pool)
+
+    def explain_entry(self, entry: Entry) -> Structure:
+        """Return the dnode of an entry, with pointers to its blocks."""
+        from osvlab.filesystems.zfs.explain.objects import explain_number
+        from osvlab.filesystems.zfs.explain.places import View
+
+        return explain_number(View(self.pool, self.files.objects), entry.number)
+
+    def explain_path(self, entry: Entry, byte: int = 0) -> list[Structure]:  # type: ignore[valid-type]
+        """Return the way to one byte of a file: from the label, each structure pointing to the next.
+
+        It ends at the block with the byte, or at the pointer that is a hole; of what is no file, at
+        its dnode.
+        """
+        from osvlab.filesystems.zfs.explain.chain import chain_to
+
+        return chain_to(self.pool, self.dataset, entry, self._dnode(entry), byte)
 
     def check(self) -> CheckReport:
         """Read and verify everything in the pool: all blocks, all space, all files of all datasets."""

@@ -237,12 +237,17 @@ class Leaf:
 
     def entries(self) -> Iterator[ZapEntry]:
         """Yield its entries."""
+        for _, entry in self.places():
+            yield entry
+
+    def places(self) -> Iterator[tuple[int, ZapEntry]]:
+        """Yield its entries with where each is in the block."""
         block, start, end = self.block, self.start, self.start + self.chunks * _CHUNK
         count = 0
         for here in range(start, end, _CHUNK):
             if block[here] == C.CHUNK_ENTRY:
                 count += 1
-                yield self._entry(here)
+                yield here, self._entry(here)
         if count != self.count:
             raise LeafError(f"has {count} entries and says that it has {self.count}")
 
