@@ -1,4 +1,4 @@
-"""A cache of blocks that never holds more than so many bytes."""
+"""A cache of blocks that holds so many bytes, or one block."""
 
 from __future__ import annotations
 
@@ -32,13 +32,11 @@ class BlockCache:
         return found
 
     def put(self, key: Hashable, block: bytes) -> None:
-        """Keep a block, in place of others when there are too many; one that is too large is not kept."""
-        if len(block) > self._limit:
-            return
+        """Keep a block, in place of others when there are too many; the last one is always kept."""
         before = self._blocks.pop(key, b"")
         self._blocks[key] = block
         self._held += len(block) - len(before)
-        while self._held > self._limit:
+        while self._held > self._limit and len(self._blocks) > 1:
             self._held -= len(self._blocks.popitem(last=False)[1])
 
     def clear(self) -> None:

@@ -54,6 +54,7 @@ class Dnode:
     """
 
     __slots__ = (
+        *("_lowest", "_lowest_block"),
         *("blocks", "bonus_length", "bonus_type", "data_size", "flags", "indirect_shift", "kind", "levels"),
         *("max_block", "number", "offset", "pointer_count", "raw", "used", "where"),
     )
@@ -64,6 +65,7 @@ class Dnode:
         self.flags, sectors, self.bonus_length, _, self.max_block, self.used = head[7:]
         self.blocks, self.raw, self.number, self.where, self.offset = blocks, raw, number, where, offset
         self.data_size = sectors << 9
+        self._lowest, self._lowest_block = -1, b""
         problem = self._problem()
         if problem:
             raise damaged(self.name, offset, problem)
@@ -117,6 +119,8 @@ class Dnode:
         """Return the pointer to a block of data; None where there is a hole above it."""
         shift = self.indirect_shift - 7
         height = self.levels - 1
+        if height and block >> shift == self._lowest:
+            return BlockPointer.unpack(self._lowest_block, POINTER_SIZE * (block & (1 << shift) - 1))
         index = block >> shift * height
         if block > self.max_block or index >= self.pointer_count:
             return None
@@ -125,6 +129,8 @@ class Dnode:
             if pointer.is_hole:
                 return None
             indirect = self.read_indirect(pointer, height, block >> shift * height)
+            if height == 1:  # neighbours are asked for next
+                self._lowest, self._lowest_block = block >> shift, indirect
             height -= 1
             index = block >> shift * height & (1 << shift) - 1
             pointer = BlockPointer.unpack(indirect, POINTER_SIZE * index)
@@ -280,6 +286,10 @@ class ObjectSet:
             if here == slot and block[slot * DNODE_SIZE]:
                 return _dnode_in(self.blocks, block, slot, number, self.name, self._place_of(index))
         raise damaged(f"object {number} of {self.name}", self.offset, "is pointed to, but free")
+
+    def block_of_dnodes(self, index: int) -> bytes | None:
+        """Return a block of dnodes; None for a hole and behind the last."""
+        return self.meta.block(index) if index <= self.meta.max_block else None
 
     def _place_of(self, index: int) -> int:
         """Return where a block of dnodes is."""

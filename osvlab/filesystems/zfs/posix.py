@@ -24,12 +24,12 @@ _SEC = 10**9
 _U64 = struct.Struct("<Q")
 _TIME = struct.Struct("<2Q")
 # Attributes that are numbers; the first six every file has.
-_NUMBERS = (
+NUMBERS = (
     *("ZPL_MODE", "ZPL_SIZE", "ZPL_PARENT", "ZPL_LINKS", "ZPL_UID", "ZPL_GID"),
     *("ZPL_RDEV", "ZPL_XATTR", "ZPL_FLAGS"),
 )
 _NEEDED = 6
-_MODIFIED = "ZPL_MTIME"
+MODIFIED = "ZPL_MTIME"
 _IS_XATTR = 1
 _MAX_TIME = 1 << 62
 _LONG_TIME = _MAX_TIME // _SEC
@@ -159,12 +159,12 @@ class Files:
 
     def _new(self, dnode: Dnode, registry: SystemAttributes) -> Attributes:
         found = registry.of(dnode)
-        missing = [name for name in (*_NUMBERS[:_NEEDED], _MODIFIED) if name not in found]
+        missing = [name for name in (*NUMBERS[:_NEEDED], MODIFIED) if name not in found]
         if missing:
             raise damaged(f"attributes of {dnode.name}", dnode.offset, f"have no {missing[0]}")
         try:
-            numbers = tuple(_U64.unpack(found[name])[0] if name in found else 0 for name in _NUMBERS)
-            return self._made(dnode, numbers, _TIME.unpack(found[_MODIFIED]))
+            numbers = tuple(_U64.unpack(found[name])[0] if name in found else 0 for name in NUMBERS)
+            return self._made(dnode, numbers, _TIME.unpack(found[MODIFIED]))
         except struct.error:
             raise damaged(f"attributes of {dnode.name}", dnode.offset, "have other lengths") from None
 

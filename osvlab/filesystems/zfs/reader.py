@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import CheckReport, Entry, Extent, Filesystem, Kind, Source, show
 from osvlab.filesystems.structure import Structure
 from osvlab.filesystems.tree import MAX_NAME
+from osvlab.filesystems.zfs.bulk import attributes_of
 from osvlab.filesystems.zfs.dsl import Dataset
 from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
 from osvlab.filesystems.zfs.format import BlockPointer, Compression
 from osvlab.filesystems.zfs.objects import Dnode
 from osvlab.filesystems.zfs.pool import Pool
-from osvlab.filesystems.zfs.posix import OBJECT_MASK, Files
+from osvlab.filesystems.zfs.posix import OBJECT_MASK, Attributes, Files
 from osvlab.filesystems.zfs.zap import Zap
 
 __all__ = ["ZfsFilesystem", "open_zfs"]
 
 _OSV_CHILD = b"zfs"
+_KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
 _MOST_AT_ONCE = 16 << 30
 
 
@@ -117,23 +122,7 @@ class ZfsFilesystem(Filesystem):
         return self.files.objects.dnode(entry.number)
 
     def _entry(self, path: bytes, number: int) -> Entry:
-        return self._made(path, self.files.objects.dnode(number))
-
-    def _made(self, path: bytes, dnode: Dnode) -> Entry:
-        found = self.files.attributes(dnode)
-        size = max(0, found.size - 2) if found.kind is Kind.DIRECTORY else found.size
-        return Entry(
-            path,
-            found.kind,
-            size,
-            dnode.number,
-            found.mode & 0o7777,
-            found.owner,
-            found.group,
-            found.links,
-            found.modified,
-            found.device,
-        )
+        return _entry(path, number, self.files.attributes(self.files.objects.dnode(number)))
 
     def list(self, directory: Entry) -> list[Entry]:
         """Return the entries of a directory in the order in which they are stored.
@@ -145,17 +134,28 @@ class ZfsFilesystem(Filesystem):
         """
         self._expect(directory, Kind.DIRECTORY)
         dnode = self._dnode(directory)
-        named = []
-        for entry in Zap(dnode).entries():
-            _check_name(entry.name, directory, dnode)
-            named.append((entry.name, entry.number & OBJECT_MASK))
-        made = dict(self._in_order(number for _, number in named))
-        return [self._made(directory.child_path(name), made[number]) for name, number in named]
-
-    def _in_order(self, numbers: Iterable[int]) -> Iterable[tuple[int, Dnode]]:
-        """Read dnodes in the order of the disk, so that each block of them is unpacked once."""
-        for number in sorted(set(numbers)):
-            yield number, self.files.objects.dnode(number)
+        names, values = Zap(dnode).numbers()
+        _check_names(names, directory, dnode)
+        numbers = [value & OBJECT_MASK for value in values]
+        found = attributes_of(self.files, numbers)
+        base = directory.child_path(b"")
+        is_directory = found.mode >> 12 == Kind.DIRECTORY.type_bits >> 12
+        return [
+            Entry(*row)
+            for row in zip(
+                [base + name for name in names],
+                [_KINDS[bits] for bits in (found.mode >> 12).tolist()],
+                np.where(is_directory, np.maximum(found.size - 2, 0), found.size).tolist(),
+                numbers,
+                (found.mode & 0o7777).tolist(),
+                found.owner.tolist(),
+                found.group.tolist(),
+                found.links.tolist(),
+                found.modified.tolist(),
+                found.device.tolist(),
+                strict=True,
+            )
+        ]
 
     def lookup(self, directory: Entry, name: bytes) -> Entry | None:
         """Return a directory's entry of a name, or None."""
@@ -251,12 +251,32 @@ def _extent(pool: Pool, start: int, length: int, pointer: BlockPointer | None) -
     return Extent(start, length, pool.blocks.place(pointer), pointer.psize, ", ".join(about))
 
 
-def _check_name(name: bytes, directory: Entry, dnode: Dnode) -> None:
-    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name or len(name) > MAX_NAME:
+def _entry(path: bytes, number: int, found: Attributes) -> Entry:
+    return Entry(
+        path,
+        found.kind,
+        found.size if found.kind is not Kind.DIRECTORY else max(0, found.size - 2),
+        number,
+        found.mode & 0o7777,
+        found.owner,
+        found.group,
+        found.links,
+        found.modified,
+        found.device,
+    )
+
+
+def _check_names(names: list[bytes], directory: Entry, dnode: Dnode) -> None:
+    joined = b"/".join(names)
+    if joined.count(b"/") == max(0, len(names) - 1) and b"\0" not in joined:
+        wrong = [name for name in names if len(name) > MAX_NAME or name in (b"", b".", b"..")]
+    else:
+        wrong = [name for name in names if b"/" in name or b"\0" in name]
+    if wrong:
         raise damaged(
             f"directory {show(directory.path)} ({dnode.name})",
             dnode.offset,
-            f"has the impossible name {name[:40]!r}",
+            f"has the impossible name {wrong[0][:40]!r}",
         )
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from osvlab.filesystems.zfs.errors import damaged
 from osvlab.filesystems.zfs.format import (
@@ -37,6 +39,16 @@ MAX_NAME = 1024
 MAX_VALUE = 8192 * 21
 _POLYNOMIAL = 0xC96C5795D7870F42
 _LEAF_HEAD_SIZE = LEAF_HEAD.size
+# Chunks as numpy sees them: an entry; and the first integer of an array.
+_CHUNKS: Any = np.dtype(
+    {
+        "names": ["kind", "size", "name", "length", "value", "count"],
+        "formats": ["u1", "u1", "<u2", "<u2", "<u2", "<u2"],
+        "offsets": [0, 1, 4, 6, 8, 10],
+        "itemsize": _CHUNK,
+    }
+)
+_BIG: Any = np.dtype({"names": ["value"], "formats": [">u8"], "offsets": [1], "itemsize": _CHUNK})
 
 
 def _crc_table() -> list[int]:
@@ -147,6 +159,21 @@ class Zap:
     def __contains__(self, name: bytes) -> bool:
         return self.get(name) is not None
 
+    def numbers(self) -> tuple[list[bytes], list[int]]:
+        """Return all names, and the first integer of each value, in the order of `entries`."""
+        names: list[bytes] = []
+        values: list[int] = []
+        if self.is_micro:
+            for entry in self._micro_entries():
+                names.append(entry.name)
+                values.append(entry.values[0])
+            return names, values
+        for number in self.leaves():
+            found = self._leaf(number).numbers()
+            names += found[0]
+            values += found[1]
+        return names, values
+
     # --- all -----------------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[ZapEntry]:
@@ -250,6 +277,31 @@ class Leaf:
                 yield here, self._entry(here)
         if count != self.count:
             raise LeafError(f"has {count} entries and says that it has {self.count}")
+
+    def numbers(self) -> tuple[list[bytes], list[int]]:
+        """Return its names, and the first integer of each value.
+
+        Names of one chunk with one value of eight bytes are taken together; others one by one.
+        """
+        block = self.block
+        chunks = np.frombuffer(block, _CHUNKS, self.chunks, self.start)
+        found = np.flatnonzero(chunks["kind"] == C.CHUNK_ENTRY)
+        entries = chunks[found]
+        if len(found) != self.count:
+            raise LeafError(f"has {len(found)} entries and says that it has {self.count}")
+        first = np.minimum(entries["name"], self.chunks - 1), np.minimum(entries["value"], self.chunks - 1)
+        usual = (entries["size"] == 8) & (entries["count"] == 1)
+        usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
+        usual &= (entries["length"] > 0) & (entries["length"] <= _ARRAY_BYTES)
+        usual &= (chunks["kind"][first[0]] == C.CHUNK_ARRAY) & (chunks["kind"][first[1]] == C.CHUNK_ARRAY)
+        values = np.frombuffer(block, _BIG, self.chunks, self.start)["value"][first[1]].tolist()
+        starts = (first[0].astype(np.int64) * _CHUNK + (self.start + 1)).tolist()
+        ends = (entries["length"].astype(np.int64) - 1).tolist()
+        names = [block[start : start + length] for start, length in zip(starts, ends, strict=True)]
+        for index in np.flatnonzero(~usual).tolist():
+            entry = self._entry(self.start + _CHUNK * int(found[index]))
+            names[index], values[index] = entry.name, entry.number
+        return names, values
 
     def find(self, name: bytes, value: int) -> ZapEntry | None:
         """Return the entry of a name by its hash, or None."""

@@ -1,0 +1,199 @@
+"""Many files at once: their attributes as columns, for directories with a hundred thousand of them.
+
+What is in the usual form is taken from whole blocks of dnodes by numpy. A file that is in any other
+form, or cannot be right, is left to `Files.attributes`, which says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from osvlab.filesystems.base import Kind
+from osvlab.filesystems.zfs.format import DNODE_SIZE, POINTER_SIZE, C, ObjectType
+from osvlab.filesystems.zfs.posix import MODIFIED, NUMBERS, Attributes, Files
+from osvlab.filesystems.zfs.sa import SystemAttributes
+
+__all__ = ["Columns", "attributes_of"]
+
+_BONUS = C.DNODE_CORE_SIZE + POINTER_SIZE
+_WORD = 8
+_SEC = 10**9
+_CHUNK = 256  # blocks of dnodes: 4 MiB
+_ZNODE_FIELDS = (
+    "mode",
+    "size",
+    "parent",
+    "links",
+    "owner",
+    "group",
+    "device",
+    "extended_attributes",
+    "flags",
+)
+_LONG_TIME = (1 << 62) // _SEC - 1
+_KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
+_IS_FILE_TYPE = np.array([kind is not None for kind in _KINDS])
+_DIRECTORY = Kind.DIRECTORY.type_bits >> 12
+_DEVICES = (Kind.CHARACTER_DEVICE.type_bits >> 12, Kind.BLOCK_DEVICE.type_bits >> 12)
+
+
+class _Places(NamedTuple):
+    """Where attributes are in a dnode, in words: nine numbers (-1: none), and the last change."""
+
+    numbers: tuple[int, ...]
+    modified: int
+    end: int
+
+
+class Columns(NamedTuple):
+    """What files are: the attributes of the same names, one row for each file."""
+
+    mode: Any
+    size: Any
+    links: Any
+    owner: Any
+    group: Any
+    modified: Any
+    device: Any
+
+    @classmethod
+    def empty(cls, rows: int) -> Columns:
+        """Return columns to be filled."""
+        kinds = [np.int64] * (len(cls._fields) - 1) + [np.uint64]
+        return cls(*[np.zeros(rows, kind) for kind in kinds])
+
+    def put(self, row: int, found: Attributes) -> None:
+        """Fill a row."""
+        for column, name in zip(self, self._fields, strict=True):
+            column[row] = getattr(found, name)
+
+
+def attributes_of(files: Files, numbers: Sequence[int]) -> Columns:
+    """Return what files are, by the numbers of their objects.
+
+    Parameters
+    ----------
+    files
+        The dataset.
+    numbers
+        The objects, in any order.
+
+    Raises
+    ------
+    DamagedError
+        One of them is no file, or cannot be right.
+    """
+    wanted, rows = np.unique(np.array(numbers, np.uint64), return_inverse=True)
+    wanted = wanted.astype(np.int64)
+    columns = Columns.empty(len(wanted))
+    starts = np.flatnonzero(np.diff(wanted // files.objects.slots, prepend=-1))
+    bounds = [*starts[::_CHUNK].tolist(), len(wanted)]
+    for begin, end in pairwise(bounds):
+        part = Columns(*(column[begin:end] for column in columns))
+        _chunk(files, wanted[begin:end], part)
+    return Columns(*(column[rows] for column in columns))
+
+
+def _chunk(files: Files, wanted: Any, columns: Columns) -> None:
+    """Fill the columns of some files, which are read from their blocks of dnodes in order."""
+    slots = files.objects.slots
+    rows = np.zeros((len(wanted), DNODE_SIZE), np.uint8)
+    simple = np.ones(len(wanted), np.bool_)
+    blocks = wanted // slots
+    for begin, end in pairwise([*np.flatnonzero(np.diff(blocks, prepend=-1)).tolist(), len(wanted)]):
+        index = int(blocks[begin])
+        block = files.objects.block_of_dnodes(index)
+        if block is None:
+            simple[begin:end] = False
+            continue
+        table = np.frombuffer(block, np.uint8).reshape(slots, DNODE_SIZE)
+        rows[begin:end] = table[wanted[begin:end] - index * slots]
+        if table[:, 12].any():  # a dnode of several slots: what looks like others may be inside it
+            simple[begin:end] = False
+    _usual(files, rows, simple, columns)
+    for row in np.flatnonzero(~simple).tolist():
+        columns.put(row, files.attributes(files.objects.dnode(int(wanted[row]))))
+
+
+def _usual(files: Files, rows: Any, simple: Any, columns: Columns) -> None:
+    """Fill the columns of those in the usual form; `simple` loses those that are not."""
+    words = rows.view("<u8")
+    simple &= (rows[:, 0] != 0) & (rows[:, 3] == 1)
+    header = words[:, _BONUS // _WORD] & np.uint64(0xFFFFFFFFFFFF)
+    kinds = np.where(rows[:, 4] == ObjectType.SYSTEM_ATTRIBUTES, header, rows[:, 4])
+    for kind in np.unique(kinds[simple]).tolist():
+        places = _places(files, kind)
+        here = simple & (kinds == kind)
+        good = here & _right(rows, words, places) if places is not None else np.zeros(len(rows), np.bool_)
+        simple &= ~here | good
+        if places is not None:
+            _fill(columns, words, places, np.flatnonzero(good))
+
+
+def _places(files: Files, kind: int) -> _Places | None:
+    """Return where attributes are, of a bonus type or of a header of attributes with its layout."""
+    if kind == ObjectType.ZNODE:
+        fields = C.znode.fields
+        base = _BONUS // _WORD
+        numbers = tuple(base + fields[name].offset // _WORD for name in _ZNODE_FIELDS)
+        return _Places(numbers, base + fields["modified"].offset // _WORD, _BONUS + C.znode.size)
+    if files.registry is None or kind & 0xFFFFFFFF != C.SA_MAGIC:
+        return None
+    return _places_in_layout(files.registry, kind >> 32)
+
+
+def _places_in_layout(registry: SystemAttributes, info: int) -> _Places | None:
+    layout = registry.layouts.get(info & 0x3FF)
+    here = _BONUS + (info >> 10) * 8
+    if layout is None or here % _WORD or here == _BONUS:
+        return None
+    starts: dict[str, int] = {}
+    for attribute in layout:
+        if not attribute.length:
+            break  # of variable length: what follows is elsewhere in each file
+        starts[attribute.name] = here
+        here += -(-attribute.length // _WORD) * _WORD
+    names = {attribute.name for attribute in layout}
+    optional = set(NUMBERS[6:])
+    if not {*NUMBERS, MODIFIED} - optional <= starts.keys() or names & optional - starts.keys():
+        return None
+    numbers = tuple(starts[name] // _WORD if name in starts else -1 for name in NUMBERS)
+    return _Places(numbers, starts[MODIFIED] // _WORD, here)
+
+
+def _right(rows: Any, words: Any, places: _Places) -> Any:
+    """Return which rows say nothing that could not be, as far as it is looked at here."""
+    mode = words[:, places.numbers[0]]
+    bits = (mode >> np.uint64(12) & np.uint64(15)).astype(np.int64)
+    length = rows[:, 10].astype(np.int64) | rows[:, 11].astype(np.int64) << 8
+    seconds = words[:, places.modified]
+    spilled = rows[:, 7] & C.DNODE_SPILL != 0
+    return (
+        _IS_FILE_TYPE[bits]
+        & ((bits == _DIRECTORY) == (rows[:, 0] == ObjectType.DIRECTORY_CONTENTS))
+        & (words[:, places.numbers[1]] < np.uint64(1 << 63))
+        & (words[:, places.numbers[3]] < np.uint64(1 << 32))
+        & (words[:, places.modified + 1] < np.uint64(_SEC))
+        & (seconds < np.uint64(_LONG_TIME))
+        & (_BONUS + length >= places.end)
+        & (_BONUS + length <= DNODE_SIZE)
+        & ~(spilled & (places.numbers[6] < 0))  # the others may be in the spill block
+        & ~np.isin(bits, _DEVICES)
+    )
+
+
+def _fill(columns: Columns, words: Any, places: _Places, rows: Any) -> None:
+    low = np.uint64(0xFFFFFFFF)
+    mode, size, _, links, owner, group, *_ = places.numbers
+    columns.mode[rows] = words[rows, mode] & np.uint64(0xFFFF)
+    columns.size[rows] = words[rows, size]
+    columns.links[rows] = words[rows, links] & low
+    columns.owner[rows] = words[rows, owner] & low
+    columns.group[rows] = words[rows, group] & low
+    columns.modified[rows] = (
+        words[rows, places.modified] * np.uint64(_SEC) + words[rows, places.modified + 1]
+    )
