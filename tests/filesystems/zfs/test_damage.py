@@ -1,0 +1,102 @@
+"""A damaged pool gives an error that names structure and offset, or the right data. Never wrong bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import time
+from pathlib import Path
+
+import pytest
+
+from osvlab.filesystems.zfs import labels
+from osvlab.filesystems.zfs.blocks import Blocks
+from tests.filesystems.zfs.damage import Hurt, is_precise, read_all, used_ranges
+from tests.filesystems.zfs.trees import text
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse, inside
+
+SECONDS = 20.0  # for one image, on a machine that does other things too
+MEGABYTES = 400
+
+
+def small_tree(top: Path) -> None:
+    chance = random.Random(7)
+    (top / "folder" / "deeper").mkdir(parents=True)
+    for size in (0, 1, 700, 5000, 140_000):
+        (top / f"text-{size}").write_bytes(text(chance, size))
+        (top / "folder" / f"noise-{size}").write_bytes(chance.randbytes(size))
+    many = top / "many"
+    many.mkdir()
+    for number in range(90):
+        (many / f"a file with a longer name, number {number}").write_bytes(b"%d" % number)
+    (top / "short").symlink_to("text-1")
+    (top / "folder" / "deeper" / "long").symlink_to("../" * 100)
+
+
+@pytest.fixture(scope="module")
+def victim(zfs_fuse: ZfsFuse, tmp_path_factory: pytest.TempPathFactory) -> Hurt:
+    folder = tmp_path_factory.mktemp("damage")
+    small_tree(folder / "tree")
+    files = zfs_fuse.create("victim", folder / "victim.img", options=("-o", "ashift=9"))
+    zfs_fuse.run("zfs", "set", "compression=lzjb", "victim")
+    zfs_fuse.run("cp", "-a", f"{folder}/tree/.", inside(zfs_fuse, files))
+    zfs_fuse.run("zfs", "snapshot", "victim@before")
+    (files / "text-700").unlink()
+    (files / "later").write_bytes(b"later")
+    zfs_fuse.export("victim")
+    return Hurt(folder / "victim.img", used_ranges(folder / "victim.img"))
+
+
+def seeds(count: int) -> range:
+    first = int(os.environ.get("OSVLAB_SOAK_SEED", "1"))
+    return range(first, first + count)
+
+
+def hurt_and_read(victim: Hurt, count: int) -> int:
+    """Damage a pool again and again; return how often that was noticed."""
+    whole, errors = read_all(victim.image, "victim")
+    assert not errors
+    assert len(whole) > 100
+    noticed = 0
+    for seed in seeds(count):
+        with victim.hurt(random.Random(seed)) as image:
+            start = time.monotonic()
+            found, errors = read_all(image, "victim")
+            assert time.monotonic() - start < SECONDS, f"seed {seed}"
+        noticed += bool(errors)
+        assert all(map(is_precise, errors)), f"seed {seed}: {[str(e) for e in errors if not is_precise(e)]}"
+        for path, fact in found.items():
+            assert fact == whole[path], f"seed {seed}: {path!r} is wrong"
+        assert errors or found == whole, f"seed {seed}: something is missing, and nothing is said"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MEGABYTES << 10
+    return noticed
+
+
+def hurt_without_checksums(victim: Hurt, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same to a reader that believes every checksum, as if who did the damage had set them right."""
+    monkeypatch.setattr(Blocks, "_is_right", lambda self, pointer, data, what: len(data) == pointer.psize)
+    monkeypatch.setattr(labels, "eck_is_right", lambda region, verifier: "<")
+    for seed in seeds(count):
+        with victim.hurt(random.Random(seed)) as image:
+            start = time.monotonic()
+            _, errors = read_all(image, "victim")
+            assert time.monotonic() - start < SECONDS, f"seed {seed}"
+        assert all(map(is_precise, errors)), f"seed {seed}: {[str(e) for e in errors if not is_precise(e)]}"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MEGABYTES << 10
+
+
+def test_damage_is_told_or_does_not_matter(victim: Hurt) -> None:
+    assert hurt_and_read(victim, 150) > 100
+
+
+def test_nothing_breaks_when_every_checksum_is_right(victim: Hurt, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurt_without_checksums(victim, 150, monkeypatch)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_twenty_thousand_damaged_pools(victim: Hurt, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = int(os.environ.get("OSVLAB_SOAK_IMAGES", "20000"))
+    hurt_and_read(victim, count // 2)
+    hurt_without_checksums(victim, count // 2, monkeypatch)
