@@ -16,7 +16,7 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import CheckReport, DamagedError, Kind
 from osvlab.filesystems.zfs.dsl import Dataset, dataset_of
 from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
-from osvlab.filesystems.zfs.format import DNODE_SIZE, POINTER_SIZE, BlockPointer, C, ObjectType
+from osvlab.filesystems.zfs.format import DNODE_SIZE, DVA, POINTER_SIZE, BlockPointer, C, ObjectType
 from osvlab.filesystems.zfs.linkcheck import check_links
 from osvlab.filesystems.zfs.lists import deferred_frees, log_blocks
 from osvlab.filesystems.zfs.objects import Dnode, ObjectSet, dnodes_in
@@ -132,9 +132,12 @@ class _Check:
                     f"the object set of {name}", place, f"says it has {pointer.fill} objects, not {fill}"
                 )
             )
-        for dnode in objects.accounting:
-            self._tree(dnode, since)
-        self._log(objects)
+        try:
+            for dnode in objects.accounting:
+                self._tree(dnode, since)
+            self._log(objects)
+        except DamagedError as error:
+            self.complain(error)
 
     def _owner(self, name: str) -> int:
         self.owners.append(name)
@@ -225,7 +228,7 @@ class _Check:
         what = f"a block of {self.owners[owner]}"
         try:
             for dva in self.pool.blocks.parts(pointer, what):
-                self.claims.setdefault(dva.vdev, Claims()).add(dva, owner)
+                self._claim(dva, owner)
         except DamagedError as error:
             self.complain(error)
         if first is not None and pointer.level:
@@ -238,6 +241,13 @@ class _Check:
         for wrong in errors:
             self.complain(wrong)
         return right > 0
+
+    def _claim(self, dva: DVA, owner: int) -> None:
+        vdev = self.pool.blocks.vdevs.get(dva.vdev)
+        if vdev is None or dva.offset + dva.asize > vdev.asize:
+            place = self.pool.blocks.place_of(dva)
+            raise damaged(f"a block of {self.owners[owner]}", place, f"ends outside vdev {dva.vdev}")
+        self.claims.setdefault(dva.vdev, Claims()).add(dva, owner)
 
     def _log(self, objects: ObjectSet) -> None:
         """Claim an intent log, if it is in the space maps: what was not synced is not there yet."""
@@ -253,7 +263,7 @@ class _Check:
         owner = self._owner("the list of blocks to be freed")
         for pointer in deferred_frees(self.pool.mos, self.pool.directory):
             for dva in self.pool.blocks.parts(pointer, self.owners[owner]):
-                self.claims.setdefault(dva.vdev, Claims()).add(dva, owner)
+                self._claim(dva, owner)
 
     def _space(self) -> None:
         other = [name for name in _OTHER_SPACE if self.pool.features.get(name)]

@@ -171,13 +171,13 @@ class Files:
     def _made(self, dnode: Dnode, numbers: tuple[int, ...], modified: tuple[int, int]) -> Attributes:
         mode, size, parent, links, owner, group, device, xattrs, flags = numbers
         kind = Kind.of_mode(mode & 0xFFFF)
-        if kind is None or size >= 1 << 63:
-            raise damaged(dnode.name, dnode.offset, f"has mode {mode:#o} and {size} bytes")
+        if kind is None or size >= 1 << 63 or links >= 1 << 32:
+            raise damaged(dnode.name, dnode.offset, f"has mode {mode:#o}, {size} bytes, {links} names")
         is_directory = dnode.kind == ObjectType.DIRECTORY_CONTENTS
         if is_directory != (kind is Kind.DIRECTORY):
             raise damaged(dnode.name, dnode.offset, f"is a {kind} and holds {ObjectType.text(dnode.kind)}")
         seconds = modified[0] - (1 << 64) if modified[0] >> 63 else modified[0]
-        time = seconds * _SEC + modified[1] if abs(seconds) < _LONG_TIME else 0
+        time = seconds * _SEC + modified[1] % _SEC if abs(seconds) < _LONG_TIME else 0
         return Attributes(
             mode & 0xFFFF,
             size,

@@ -41,6 +41,13 @@ class Hurt:
         self.whole = image.read_bytes()
         self.size = len(self.whole)
 
+    def fill(self, file: int) -> None:
+        """Write everything that is no zeros into an empty image."""
+        for start in range(0, self.size, LABEL):
+            piece = self.whole[start : start + LABEL]
+            if piece.count(0) != len(piece):
+                os.pwrite(file, piece, start)
+
     def _places(self, chance: random.Random, count: int) -> Iterator[tuple[int, int]]:
         for start, length in chance.choices(self.ranges, k=count):
             yield start + chance.randrange(length), length
@@ -78,8 +85,7 @@ class Hurt:
                 if cut:
                     file.truncate(0)
                     file.truncate(self.size)
-                    for start, length in self.ranges:
-                        os.pwrite(file.fileno(), self.whole[start : start + length], start)
+                    self.fill(file.fileno())
                 for place, data in wounds:
                     os.pwrite(file.fileno(), self.whole[place : place + len(data)], place)
 
