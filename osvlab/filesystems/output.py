@@ -12,7 +12,7 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import HostFile
 
-__all__ = ["ChangedFileError", "Output", "UnreadableFileError"]
+__all__ = ["ChangedFileError", "Output", "UnreadableFileError", "changed_error", "open_source"]
 
 _BUFFER = 256 * 1024  # fits the processor's L2 cache; larger was slower
 _KERNEL_COPY = 1024 * 1024  # from this size on copy_file_range beats read and write
@@ -83,11 +83,11 @@ class Output:
         UnreadableFileError
             It cannot be opened.
         """
-        fd = _open_source(file)
+        fd = open_source(file)
         try:
             before = os.fstat(fd)
             if before.st_size != file.size or not stat.S_ISREG(before.st_mode):
-                raise _changed(file, before.st_size)
+                raise changed_error(file, before.st_size)
             if self._fd is not None and file.size >= _KERNEL_COPY:
                 self.flush()
                 self._copy_extents(fd, file, sparse=before.st_blocks * 512 < file.size)
@@ -96,9 +96,9 @@ class Output:
             after = os.fstat(fd)
             # Files of /proc and /sys say 0 and have content all the same.
             if after.st_size != file.size or (file.size == 0 and os.read(fd, 1)):
-                raise _changed(file, after.st_size)
+                raise changed_error(file, after.st_size)
             if after.st_mtime_ns != before.st_mtime_ns:
-                raise _changed(file, None)
+                raise changed_error(file, None)
         finally:
             os.close(fd)
 
@@ -109,7 +109,7 @@ class Output:
             room = self._buffer[self._filled : self._filled + length]
             count = os.readv(fd, [room])
             if count == 0:
-                raise _changed(file, os.fstat(fd).st_size)
+                raise changed_error(file, os.fstat(fd).st_size)
             self._filled += count
             self.written += count
             length -= count
@@ -152,7 +152,16 @@ class Output:
             length -= count
 
 
-def _open_source(file: HostFile) -> int:
+def open_source(file: HostFile) -> int:
+    """Open a file of a tree for reading and return its descriptor.
+
+    Raises
+    ------
+    ChangedFileError
+        It is no longer there, or has become something else.
+    UnreadableFileError
+        It cannot be opened.
+    """
     # The entry was a regular file when the tree was made; it must not have become a link or a pipe since.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
@@ -168,7 +177,8 @@ def _open_source(file: HostFile) -> int:
         ) from error
 
 
-def _changed(file: HostFile, now: int | None) -> ChangedFileError:
+def changed_error(file: HostFile, now: int | None) -> ChangedFileError:
+    """Return the error for a file that has `now` bytes; None: it was written to."""
     how = "was written to" if now is None else f"was {file.size} bytes long and is {now} now"
     if now is not None and now == file.size:
         how = f"says it has {now} bytes and has others"

@@ -1,0 +1,1 @@
+"""Writing a fresh pool. `write` is where it begins."""

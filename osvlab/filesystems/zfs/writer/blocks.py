@@ -1,0 +1,271 @@
+"""Blocks on their way to the disk: compressed where that pays, summed up, placed, and pointed to."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from osvlab.filesystems.zfs.checksums import fletcher4, sha256
+from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
+from osvlab.filesystems.zfs.writer.space import Space
+
+__all__ = ["BIRTH", "HOLE", "Blocks", "Codec", "Disk", "NoDisk", "Sealed", "Usage"]
+
+BIRTH = 4  # the transaction group in which everything came to be: the first one of a pool
+HOLE = bytes(128)
+MIN_COMPRESSED = 1024
+_BATCH = 1 << 20
+_VECTOR = 512  # IOV_MAX is 1024
+_LENGTH = struct.Struct(">I")
+
+Compress = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A block as it will be stored, not yet placed.
+
+    Attributes
+    ----------
+    data
+        Its bytes: compressed or not, padded to whole sectors.
+    lsize
+        Bytes as they are read.
+    compression
+        How `data` is compressed.
+    words
+        Checksum of `data`.
+    """
+
+    data: bytes
+    lsize: int
+    compression: int
+    words: tuple[int, int, int, int]
+
+
+class Codec:
+    """How blocks are compressed and summed up. It is without state: threads may share it.
+
+    Parameters
+    ----------
+    compression
+        ``lz4``, ``gzip``, ``gzip-1`` to ``gzip-9``, or None.
+    checksum
+        ``sha256`` or ``fletcher4``.
+    ashift
+        log2 of the smallest allocation: compression has to save one.
+    """
+
+    def __init__(self, compression: str | None, checksum: str, ashift: int) -> None:
+        self.compression, self._compress = _compressor(compression)
+        self.checksum = Checksum.SHA256 if checksum == "sha256" else Checksum.FLETCHER4
+        self.sum = sha256 if checksum == "sha256" else fletcher4
+        self._unit = 1 << ashift
+
+    def seal(self, data: bytes) -> Sealed:
+        """Return a block, whose length is a multiple of 512, as it will be stored."""
+        size = len(data)
+        if self._compress is not None and size >= MIN_COMPRESSED:
+            packed = self._compress(data)
+            stored = len(packed) + 511 & ~511
+            unit = self._unit - 1
+            if len(packed) <= size - (size >> 3) and stored + unit & ~unit < size + unit & ~unit:
+                packed = packed.ljust(stored, b"\0")
+                return Sealed(packed, size, self.compression, self.sum(packed))
+        return Sealed(data, size, Compression.OFF, self.sum(data))
+
+
+def _compressor(name: str | None) -> tuple[int, Compress | None]:
+    if name is None:
+        return Compression.OFF, None
+    if name == "lz4":
+        import lz4.block
+
+        pack: Callable[..., bytes] = lz4.block.compress
+
+        def lz4_block(data: bytes) -> bytes:
+            packed = pack(data, store_size=False)
+            return _LENGTH.pack(len(packed)) + packed
+
+        return Compression.LZ4, lz4_block
+    level = int(name.partition("-")[2] or 6)
+
+    def gzip_block(data: bytes) -> bytes:
+        return zlib.compress(data, level)
+
+    return Compression.GZIP_1 + level - 1, gzip_block
+
+
+@dataclass(slots=True)
+class Usage:
+    """What blocks take, as datasets and directories of datasets account for it.
+
+    Attributes
+    ----------
+    used
+        Disk space of all copies, in bytes.
+    compressed, uncompressed
+        Bytes of the blocks as they are stored, and as they are read.
+    """
+
+    used: int = 0
+    compressed: int = 0
+    uncompressed: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.used + other.used,
+            self.compressed + other.compressed,
+            self.uncompressed + other.uncompressed,
+        )
+
+
+class Disk:
+    """Where a vdev is written to: what follows on each other goes out in large writes.
+
+    Parameters
+    ----------
+    stream
+        A binary stream. An unbuffered file is fastest.
+    base
+        Where the vdev begins in it: at its position, when not given.
+    """
+
+    def __init__(self, stream: BinaryIO, base: int | None = None) -> None:
+        self._stream = stream
+        self.fd = stream.fileno() if isinstance(stream, io.FileIO) else None
+        self.base = stream.tell() if base is None else base
+        self._start = self._end = 0
+        self._waiting: list[bytes] = []
+
+    def twin(self) -> Disk:
+        """Return another one that collects writes of its own to the same place."""
+        return Disk(self._stream, self.base)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes at an offset of the vdev, now or later."""
+        if offset != self._end or self._end - self._start >= _BATCH or len(self._waiting) >= _VECTOR:
+            self.flush()
+            self._start = offset
+        self._waiting.append(data)
+        self._end = offset + len(data)
+
+    def flush(self) -> None:
+        """Hand everything that waits to the stream."""
+        waiting, self._waiting = self._waiting, []
+        at, self._start = self.base + self._start, self._end
+        if not waiting:
+            return
+        if self.fd is None:
+            self._stream.seek(at)
+            self._stream.write(b"".join(waiting))
+            return
+        total = sum(map(len, waiting))
+        done = os.pwritev(self.fd, waiting, at)
+        if done < total:  # a full disk takes a part first, and says so at the next try
+            rest = memoryview(b"".join(waiting))[done:]
+            while rest:
+                count = os.pwrite(self.fd, rest, at + done)
+                rest, done = rest[count:], done + count
+
+    def finish(self, size: int) -> None:
+        """Flush, and let the stream end where the vdev does, if that is later than it ends now."""
+        self.flush()
+        end = self._stream.seek(0, io.SEEK_END)
+        if end < self.base + size:
+            self._stream.truncate(self.base + size)
+            if self._stream.seek(0, io.SEEK_END) < self.base + size:  # one in memory does not grow by that
+                self._stream.seek(self.base + size - 1)
+                self._stream.write(b"\0")
+        self._stream.seek(self.base + size)
+
+
+class NoDisk(Disk):
+    """Where writes go that are only tried."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+
+    def twin(self) -> NoDisk:
+        """Return itself: it keeps nothing."""
+        return self
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Forget the bytes."""
+
+
+class Blocks:
+    """Places sealed blocks in a pool and says how they are pointed to.
+
+    Parameters
+    ----------
+    disk
+        Where they go.
+    space
+        What is taken of it.
+    codec
+        How they are compressed and summed up.
+    """
+
+    def __init__(self, disk: Disk, space: Space, codec: Codec) -> None:
+        self.disk = disk
+        self._copies = disk.twin()  # the two places take turns, and each has writes to collect
+        self.space = space
+        self.codec = codec
+        self.usage = Usage()
+        self._mask = (1 << space.geometry.ashift) - 1
+
+    def place(self, sealed: Sealed, kind: int = ObjectType.FILE_CONTENTS) -> tuple[bytes, int]:
+        """Write one copy of a block of data; return its pointer and the space that it takes."""
+        data = sealed.data
+        stored = len(data)
+        asize = stored + self._mask & ~self._mask
+        offset = self.space.take(asize)
+        self.disk.write(VDEV_DATA + offset, data if asize == stored else data.ljust(asize, b"\0"))
+        self.charge(asize, stored, sealed.lsize)
+        places = (asize >> 9, offset >> 9, 0, 0, 0, 0)
+        return self._pointer(places, sealed, stored, kind, 0, 1), asize
+
+    def store(self, data: bytes, kind: int, *, level: int = 0, fill: int = 1) -> tuple[bytes, int]:
+        """Write two copies of a block of metadata; return its pointer and the space that both take."""
+        sealed = self.codec.seal(data)
+        stored = len(sealed.data)
+        asize = stored + self._mask & ~self._mask
+        places = (self.space.take(asize), self.space.take_copy(asize))
+        padded = sealed.data.ljust(asize, b"\0")
+        self.disk.write(VDEV_DATA + places[0], padded)
+        self._copies.write(VDEV_DATA + places[1], padded)
+        self.charge(2 * asize, stored, stored)  # metadata counts as stored, even if compressed
+        words = (asize >> 9, places[0] >> 9, asize >> 9, places[1] >> 9, 0, 0)
+        return self._pointer(words, sealed, stored, kind, level, fill), 2 * asize
+
+    def flush(self) -> None:
+        """Hand everything that waits to the stream."""
+        self.disk.flush()
+        self._copies.flush()
+
+    def charge(self, used: int, compressed: int, uncompressed: int) -> None:
+        """Count space that was taken."""
+        usage = self.usage
+        usage.used += used
+        usage.compressed += compressed
+        usage.uncompressed += uncompressed
+
+    def _pointer(
+        self, places: tuple[int, ...], sealed: Sealed, stored: int, kind: int, level: int, fill: int
+    ) -> bytes:
+        properties = (
+            (sealed.lsize >> 9) - 1
+            | (stored >> 9) - 1 << 16
+            | sealed.compression << 32
+            | self.codec.checksum << 40
+            | kind << 48
+            | level << 56
+            | 1 << 63
+        )
+        return POINTER.pack(*places, properties, 0, 0, 0, BIRTH, fill, *sealed.words)
