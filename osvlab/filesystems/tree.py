@@ -38,6 +38,9 @@ class HostFile:
     inode
         Device and inode on the host of a file that has several names there: those with the same
         one become one file with several names, where the format can do that.
+    version
+        Device, inode, and when anything of it last changed, in nanoseconds since 1970: while these and
+        the size stay the same, so do its bytes. None where that is not known.
     """
 
     path: bytes
@@ -45,6 +48,7 @@ class HostFile:
     mode: int = 0o644
     mtime: int = 0
     inode: tuple[int, int] | None = None
+    version: tuple[int, int, int] | None = None
 
     @classmethod
     def at(cls, path: str | bytes | os.PathLike[str], found: os.stat_result | None = None) -> HostFile:
@@ -65,7 +69,14 @@ class HostFile:
         if found is None:
             found = os.stat(path)
         shared = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
-        return cls(os.fsencode(path), found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime_ns, shared)
+        return cls(
+            os.fsencode(path),
+            found.st_size,
+            stat.S_IMODE(found.st_mode),
+            found.st_mtime_ns,
+            shared,
+            (found.st_dev, found.st_ino, found.st_ctime_ns),
+        )
 
 
 @dataclass(frozen=True, slots=True)

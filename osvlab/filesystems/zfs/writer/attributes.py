@@ -10,6 +10,7 @@ import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from osvlab.filesystems.zfs.format import SA_HEAD, ZNODE_HEAD, C
 from osvlab.filesystems.zfs.writer.blocks import BIRTH
@@ -143,14 +144,9 @@ def _rights(bits: int) -> int:
     return (bits & 4 and _READ) | (bits & 2 and _WRITE) | (bits & 1 and _EXECUTE)
 
 
-_LISTS: dict[int, bytes] = {}
-
-
+@lru_cache(maxsize=512)
 def _packed_list(mode: int) -> bytes:
-    found = _LISTS.get(mode & 0o777)
-    if found is None:
-        found = _LISTS[mode & 0o777] = b"".join(_ACE.pack(*entry) for entry in access_list(mode))
-    return found
+    return b"".join(_ACE.pack(*entry) for entry in access_list(mode))
 
 
 def sa_bonus(file: Attributes, target: bytes | None = None) -> tuple[bytes, bytes]:
@@ -163,7 +159,7 @@ def sa_bonus(file: Attributes, target: bytes | None = None) -> tuple[bytes, byte
     target
         Of a symbolic link.
     """
-    access = _packed_list(file.mode)
+    access = _packed_list(file.mode & 0o777)
     seconds, rest = file.time
     times = (seconds, rest) * 4
     fixed = _FIXED.pack(
@@ -180,6 +176,7 @@ def sa_bonus(file: Attributes, target: bytes | None = None) -> tuple[bytes, byte
     return _header(LAYOUT_FILE, len(access)) + body, _header(LAYOUT_TARGET, len(target)) + target
 
 
+@lru_cache(maxsize=256)
 def _header(layout: int, *lengths: int) -> bytes:
     size = 6 + 2 * len(lengths) + 7 & ~7
     head = SA_HEAD.pack(C.SA_MAGIC, size // 8 << 10 | layout)
@@ -206,7 +203,7 @@ def layouts() -> list[Entry]:
 
 def znode(file: Attributes, target: bytes = b"") -> bytes:
     """Return the fixed structure of ZPL 4, and a short link's target behind it."""
-    access = _packed_list(file.mode)
+    access = _packed_list(file.mode & 0o777)
     seconds, rest = file.time
     head = ZNODE_HEAD.pack(
         *(seconds, rest) * 4,

@@ -220,8 +220,8 @@ class Blocks:
         self.usage = Usage()
         self._mask = (1 << space.geometry.ashift) - 1
 
-    def place(self, sealed: Sealed, kind: int = ObjectType.FILE_CONTENTS) -> tuple[bytes, int]:
-        """Write one copy of a block of data; return its pointer and the space that it takes."""
+    def place(self, sealed: Sealed) -> tuple[bytes, int, int]:
+        """Write one copy of a block of a file; return its pointer, the space it takes, and its place."""
         data = sealed.data
         stored = len(data)
         asize = stored + self._mask & ~self._mask
@@ -229,7 +229,8 @@ class Blocks:
         self.disk.write(VDEV_DATA + offset, data if asize == stored else data.ljust(asize, b"\0"))
         self.charge(asize, stored, sealed.lsize)
         places = (asize >> 9, offset >> 9, 0, 0, 0, 0)
-        return self._pointer(places, sealed, stored, kind, 0, 1), asize
+        pointer = self._pointer(places, sealed, stored, ObjectType.FILE_CONTENTS, 0, 1)
+        return pointer, asize, self.disk.base + VDEV_DATA + offset
 
     def store(self, data: bytes, kind: int, *, level: int = 0, fill: int = 1) -> tuple[bytes, int]:
         """Write two copies of a block of metadata; return its pointer and the space that both take."""

@@ -18,6 +18,7 @@ from osvlab.filesystems.zfs.writer.objects import (
     tree_of,
 )
 from osvlab.filesystems.zfs.writer.plan import DatasetPlan, Item, Options
+from osvlab.filesystems.zfs.writer.reuse import Kept, Reuse
 from osvlab.filesystems.zfs.writer.sources import block_size_of, sealed_records
 from osvlab.filesystems.zfs.writer.zap import Entry, make_zap
 
@@ -30,7 +31,11 @@ _SHORT_LINK = 56
 
 
 def store_dataset(
-    blocks: Blocks, plan: DatasetPlan, options: Options, progress: Callable[[int], object]
+    blocks: Blocks,
+    plan: DatasetPlan,
+    options: Options,
+    reuse: Reuse | None,
+    progress: Callable[[int], object],
 ) -> bytes:
     """Store a filesystem and return the pointer to its set of objects.
 
@@ -42,15 +47,18 @@ def store_dataset(
         What is in it.
     options
         How the pool is written.
+    reuse
+        What can be taken from an older image.
     progress
         Called with the bytes of each file that is stored.
     """
-    return _Dataset(blocks, plan, options).store(progress)
+    return _Dataset(blocks, plan, options, reuse).store(progress)
 
 
 class _Dataset:
-    def __init__(self, blocks: Blocks, plan: DatasetPlan, options: Options) -> None:
+    def __init__(self, blocks: Blocks, plan: DatasetPlan, options: Options, reuse: Reuse | None) -> None:
         self.blocks = blocks
+        self.reuse = reuse
         self.plan = plan
         self.attributes = options.has_attributes
         self.dnodes = bytearray(DNODE_SIZE * (plan.first + len(plan.items)))
@@ -77,35 +85,30 @@ class _Dataset:
 
     def _store_files(self, progress: Callable[[int], object]) -> None:
         files = {
-            number: item
+            number: (item, item.node)
             for number, item in self.plan.numbered()
             if isinstance(item.node, HostFile | Content)
         }
-        order = iter(files)
-        sources = (
-            (number, item.node)
-            for number, item in files.items()
-            if isinstance(item.node, HostFile | Content)
-        )
-        current, leaves, used = next(order, None), dict[int, tuple[bytes, int]](), 0
-        place = self.blocks.place
-
-        def finish(until: int | None) -> None:
-            nonlocal current, leaves, used
-            while current is not None and current != until:
-                item = files[current]
-                assert isinstance(item.node, HostFile | Content)
-                self._put(current, self._file(item, item.node, leaves, used))
-                progress(item.node.size)
-                current, leaves, used = next(order, None), {}, 0
-
-        for number, record, sealed in sealed_records(sources, self.blocks.codec):
-            if number != current:
-                finish(number)
-            pointer, taken = place(sealed)
-            leaves[record] = pointer, 1
-            used += taken
-        finish(None)
+        sources = ((number, node) for number, (_, node) in files.items())
+        records = sealed_records(sources, self.blocks.codec, self.reuse)
+        following = next(records, None)
+        for number, (item, node) in files.items():
+            leaves: dict[int, tuple[bytes, int]] = {}
+            kept = []
+            used = 0
+            while following is not None and following[0] == number:
+                _, record, sealed = following
+                pointer, taken, place = self.blocks.place(sealed)
+                leaves[record] = pointer, 1
+                used += taken
+                kept.append(
+                    Kept(record, place, len(sealed.data), sealed.compression, sealed.lsize, sealed.words)
+                )
+                following = next(records, None)
+            self._put(number, self._file(item, node, leaves, used))
+            if self.reuse is not None and isinstance(node, HostFile):
+                self.reuse.keep(node, kept)
+            progress(node.size)
 
     def _file(
         self, item: Item, node: HostFile | Content, leaves: dict[int, tuple[bytes, int]], used: int

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from osvlab.filesystems.zfs.format import DNODE_HEAD, DNODE_SIZE, ObjectType
 from osvlab.filesystems.zfs.writer.blocks import HOLE, Blocks
+from osvlab.filesystems.zfs.writer.space import INDIRECT, INDIRECT_SHIFT
 
 __all__ = ["make_dnode", "make_objset", "object_dnode", "pointers_for", "store_objset", "tree_of"]
 
-INDIRECT_SHIFT = 14  # OSv and zfs-fuse take no larger ones
-_FAN_OUT = 1 << INDIRECT_SHIFT - 7
+_FAN_OUT = INDIRECT // 128
 _MAX_BONUS = 320
 _USED_BYTES = 1
 _SPILL = 4
@@ -74,7 +74,7 @@ def tree_of(
             parents.setdefault(number // _FAN_OUT, []).append(number)
         above: dict[int, tuple[bytes, int]] = {}
         for parent, numbers in parents.items():
-            block = bytearray(1 << INDIRECT_SHIFT)
+            block = bytearray(INDIRECT)
             fill = 0
             for number in numbers:
                 pointer, counts = leaves[number]

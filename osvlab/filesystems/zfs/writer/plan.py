@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import show
 from osvlab.filesystems.output import open_source
 from osvlab.filesystems.tree import (
     Content,
@@ -18,13 +19,15 @@ from osvlab.filesystems.tree import (
     check_name,
     check_target,
 )
-from osvlab.filesystems.zfs.writer.space import RECORD, Geometry
+from osvlab.filesystems.zfs.writer.space import INDIRECT, RECORD, Geometry
+from osvlab.filesystems.zfs.writer.zap import MICRO_ENTRIES, MICRO_NAME
 
 __all__ = ["DatasetPlan", "Options", "ZfsDataset", "ZfsPlan", "make_plan"]
 
 _TYPE_DIRECTORY, _TYPE_FILE, _TYPE_LINK = 4, 8, 10  # st_mode >> 12, as directories store it
 MAY_HAVE_HOLES = 1 << 20
-_INDIRECT_SHARE = 100  # pointers of 128 bytes to records of 128 KiB, twice, and some levels: below 1 %
+_MAX_FILE = 1 << 62
+_LEVELS = 6  # of pointers, above so many records
 _POOL_ITSELF = 4 << 20
 _OVERHEAD = 32 << 20
 
@@ -259,25 +262,25 @@ def _add_room(plan: DatasetPlan, node: Node, path: bytes, unit: int) -> None:
         case Symlink(target):
             check_target(target, path)
             plan.metadata_room += 8192
+        case HostFile() | Content() if node.size <= RECORD:
+            plan.data_room += node.size + unit & ~unit
         case HostFile() | Content():
-            plan.data_room += _file_room(node) + unit & ~unit
-            if node.size > RECORD:
-                plan.metadata_room += node.size // _INDIRECT_SHARE + (64 << 10)
-            if node.size >= 1 << 60:
-                raise TreeError(f"{path!r} is larger than a file can be", hint="Leave it out.")
+            if node.size >= _MAX_FILE:
+                raise TreeError(f"{show(path)} is larger than a file can be", hint="Leave it out.")
+            for first, last in _records(node):
+                plan.data_room += (last - first) * RECORD
+                # Each level has a 128th of the pointers below it, and one more where a run begins and ends.
+                plan.metadata_room += ((last - first) // 64 + 2 * _LEVELS) * INDIRECT
 
 
-def _file_room(node: HostFile | Content) -> int:
-    """Return how many bytes the blocks of a file take at most, before they are rounded up to `ashift`."""
-    if node.size <= RECORD:
-        return node.size
+def _records(node: HostFile | Content) -> list[tuple[int, int]]:
     if isinstance(node, HostFile) and node.size >= MAY_HAVE_HOLES:
         fd = open_source(node)
         try:
-            return sum(end - start for start, end in data_records(fd, node.size)) * RECORD
+            return list(data_records(fd, node.size))
         finally:
             os.close(fd)
-    return -(-node.size // RECORD) * RECORD
+    return [(0, -(-node.size // RECORD))]
 
 
 def data_records(fd: int, size: int) -> Iterator[tuple[int, int]]:
@@ -299,7 +302,8 @@ def data_records(fd: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _directory_room(entries: list[tuple[bytes, int]]) -> int:
     """Return how many bytes the ZAP of a directory takes at most."""
-    micro = 64 * (len(entries) + 1) + 511
+    if len(entries) <= MICRO_ENTRIES and all(len(name) <= MICRO_NAME for name, _ in entries):
+        return 64 * (len(entries) + 1) + 511
     chunks = sum(2 + -(-(len(name) + 1) // 21) for name, _ in entries)
     # Leaves are at least a third full when hashes spread, and the table has a pointer for each, or a few.
-    return max(micro, chunks * 24 * 4 + (64 << 10))
+    return chunks * 24 * 4 + (64 << 10)

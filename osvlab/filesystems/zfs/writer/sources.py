@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from queue import SimpleQueue
-from typing import Any
 
 from osvlab.filesystems.output import changed_error, open_source
 from osvlab.filesystems.tree import Content, HostFile
 from osvlab.filesystems.zfs.writer.blocks import Codec, Sealed
+from osvlab.filesystems.zfs.writer.ordered import in_order
 from osvlab.filesystems.zfs.writer.plan import MAY_HAVE_HOLES, data_records
+from osvlab.filesystems.zfs.writer.reuse import Kept, Reuse
 from osvlab.filesystems.zfs.writer.space import RECORD
 
 __all__ = ["block_size_of", "sealed_records"]
@@ -28,7 +26,7 @@ Record = tuple[int, int, Sealed]  # which file, which of its records, and that
 Batch = Callable[[], list[Record]]
 
 _BATCH = 1 << 20
-_THREADS = min(4, len(os.sched_getaffinity(0)))
+_STEP = _BATCH // RECORD
 _ZEROS = bytes(RECORD)
 
 
@@ -43,7 +41,9 @@ def block_size_of(size: int) -> int:
     return RECORD if size > RECORD else max(512, size + 511 & ~511)
 
 
-def sealed_records(files: Iterable[tuple[int, File]], codec: Codec) -> Iterator[Record]:
+def sealed_records(
+    files: Iterable[tuple[int, File]], codec: Codec, reuse: Reuse | None = None
+) -> Iterator[Record]:
     """Yield the records of files that are not all zeros, in order.
 
     Parameters
@@ -52,6 +52,8 @@ def sealed_records(files: Iterable[tuple[int, File]], codec: Codec) -> Iterator[
         Each with a number of the caller's.
     codec
         How blocks are compressed and summed up.
+    reuse
+        What can be taken from an older image.
 
     Raises
     ------
@@ -60,42 +62,89 @@ def sealed_records(files: Iterable[tuple[int, File]], codec: Codec) -> Iterator[
     UnreadableFileError
         A file cannot be opened.
     """
-    for records in _in_order(_batches(files, codec)):
+    for records in in_order(_Reader(codec, reuse).batches(files)):
         yield from records
 
 
-def _batches(files: Iterable[tuple[int, File]], codec: Codec) -> Iterator[Batch]:
-    small: list[tuple[int, File]] = []
-    waiting = 0
-    for key, file in files:
-        if isinstance(file, HostFile) and file.size >= MAY_HAVE_HOLES:
-            yield from _flushed(small, codec)
-            small, waiting = [], 0
-            yield from _large(key, file, codec)
-            continue
-        small.append((key, file))
-        waiting += file.size + 1024
-        if waiting >= _BATCH:
-            yield partial(_read_small, small, codec)
-            small, waiting = [], 0
-    yield from _flushed(small, codec)
+class _Reader:
+    def __init__(self, codec: Codec, reuse: Reuse | None) -> None:
+        self._codec = codec
+        self._reuse = reuse
 
+    def batches(self, files: Iterable[tuple[int, File]]) -> Iterator[Batch]:
+        """Divide the work into parts of about a megabyte."""
+        small: list[tuple[int, File]] = []
+        waiting = 0
+        for key, file in files:
+            large = isinstance(file, HostFile) and file.size >= MAY_HAVE_HOLES
+            if small and (large or waiting >= _BATCH):
+                yield partial(self._read_small, small)
+                small, waiting = [], 0
+            if large:
+                assert isinstance(file, HostFile)
+                yield from self._large(key, file)
+            else:
+                small.append((key, file))
+                waiting += file.size + 1024
+        if small:
+            yield partial(self._read_small, small)
 
-def _flushed(small: list[tuple[int, File]], codec: Codec) -> Iterator[Batch]:
-    if small:
-        yield partial(_read_small, small, codec)
+    def _read_small(self, files: list[tuple[int, File]]) -> list[Record]:
+        found: list[Record] = []
+        for key, file in files:
+            kept = self._kept(file)
+            sealed = self._from_old(key, kept) if kept is not None else None
+            if sealed is not None:
+                found += sealed
+                continue
+            data = file.data if isinstance(file, Content) else _read_whole(file)
+            size = block_size_of(len(data))
+            for start in range(0, len(data), size):
+                record = data[start : start + size].ljust(size, b"\0")
+                if not _is_zero(record):
+                    found.append((key, start // size, self._codec.seal(record)))
+        return found
 
+    def _large(self, key: int, file: HostFile) -> Iterator[Batch]:
+        kept = self._kept(file)
+        if kept is not None:
+            for start in range(0, len(kept), _STEP):
+                yield partial(self._read_kept, key, file, kept[start : start + _STEP])
+            return
+        watched = _Watched(file)
+        for start, end in watched.runs:
+            for first in range(start, end, _STEP):
+                yield partial(self._read_part, key, watched, range(first, min(first + _STEP, end)))
 
-def _read_small(files: list[tuple[int, File]], codec: Codec) -> list[Record]:
-    found = []
-    for key, file in files:
-        data = file.data if isinstance(file, Content) else _read_whole(file)
-        size = block_size_of(len(data))
-        for start in range(0, len(data), size):
-            record = data[start : start + size].ljust(size, b"\0")
-            if not _is_zero(record):
-                found.append((key, start // size, codec.seal(record)))
-    return found
+    def _read_part(self, key: int, watched: _Watched, records: Iterable[int]) -> list[Record]:
+        size = block_size_of(watched.file.size)
+        return [
+            (key, record, self._codec.seal(data.ljust(size, b"\0")))
+            for record, data in watched.read(records)
+            if not _is_zero(data)
+        ]
+
+    def _read_kept(self, key: int, file: HostFile, kept: list[Kept]) -> list[Record]:
+        sealed = self._from_old(key, kept)
+        return (
+            sealed if sealed is not None else self._read_part(key, _Watched(file), (k.record for k in kept))
+        )
+
+    def _kept(self, file: File) -> list[Kept] | None:
+        if self._reuse is None or not isinstance(file, HostFile):
+            return None
+        return self._reuse.find(file)
+
+    def _from_old(self, key: int, kept: list[Kept]) -> list[Record] | None:
+        """Return blocks from the old image; None if one is no longer there."""
+        assert self._reuse is not None
+        found = []
+        for block in kept:
+            sealed = self._reuse.read(block, self._codec)
+            if sealed is None:
+                return None
+            found.append((key, block.record, sealed))
+        return found
 
 
 def _is_zero(data: bytes) -> bool:
@@ -141,11 +190,11 @@ class _Watched:
             raise changed_error(self.file, found.st_size)
         return found.st_ino, found.st_mtime_ns
 
-    def read(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+    def read(self, records: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Yield records of the file with their numbers."""
         fd = open_source(self.file)
         try:
-            for record in range(first, last):
+            for record in records:
                 wanted = min(RECORD, self.file.size - record * RECORD)
                 data = os.pread(fd, wanted, record * RECORD)
                 if len(data) != wanted:
@@ -155,68 +204,3 @@ class _Watched:
                 raise changed_error(self.file, None)
         finally:
             os.close(fd)
-
-
-def _large(key: int, file: HostFile, codec: Codec) -> Iterator[Batch]:
-    watched = _Watched(file)
-    step = _BATCH // RECORD
-    for start, end in watched.runs:
-        for first in range(start, end, step):
-            yield partial(_read_part, key, watched, first, min(first + step, end), codec)
-
-
-def _read_part(key: int, watched: _Watched, first: int, last: int, codec: Codec) -> list[Record]:
-    size = block_size_of(watched.file.size)
-    return [
-        (key, record, codec.seal(data.ljust(size, b"\0")))
-        for record, data in watched.read(first, last)
-        if not _is_zero(data)
-    ]
-
-
-# --- threads --------------------------------------------------------------------------------------------
-
-
-class _Task:
-    __slots__ = ("batch", "result")
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        # An interrupted wait on a condition or future may leave it locked; this one is safe.
-        self.result: SimpleQueue[list[Record] | BaseException] = SimpleQueue()
-
-
-def _in_order(batches: Iterator[Batch]) -> Iterator[list[Record]]:
-    """Yield what the batches return, in their order, while threads work ahead."""
-    tasks: SimpleQueue[_Task | None] = SimpleQueue()
-    threads = [threading.Thread(target=_work, args=(tasks,), daemon=True) for _ in range(_THREADS)]
-    for thread in threads:
-        thread.start()
-    ahead: deque[_Task] = deque()
-    try:
-        more = True
-        while more or ahead:
-            while more and len(ahead) < 2 * _THREADS + 2:
-                batch = next(batches, None)
-                more = batch is not None
-                if batch is not None:
-                    ahead.append(_Task(batch))
-                    tasks.put(ahead[-1])
-            if ahead:
-                found: Any = ahead.popleft().result.get()
-                if isinstance(found, BaseException):
-                    raise found
-                yield found
-    finally:
-        while not tasks.empty():
-            tasks.get()
-        for _ in threads:
-            tasks.put(None)
-
-
-def _work(tasks: SimpleQueue[_Task | None]) -> None:
-    while (task := tasks.get()) is not None:
-        try:
-            task.result.put(task.batch())
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is waited for
-            task.result.put(error)

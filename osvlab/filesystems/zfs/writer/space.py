@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.zfs.format import LABEL_SIZE, VDEV_DATA
 
-__all__ = ["RECORD", "Geometry", "NoSpaceError", "Space", "space_map"]
+__all__ = ["INDIRECT", "INDIRECT_SHIFT", "RECORD", "Geometry", "NoSpaceError", "Space", "space_map"]
 
 RECORD = 128 << 10  # the largest block: all readers have it
+INDIRECT_SHIFT = 14  # OSv and zfs-fuse take no larger blocks of pointers
+INDIRECT = 1 << INDIRECT_SHIFT
 MIN_VDEV = 64 << 20
 _METASLABS = 64
 _MIN_METASLAB_SHIFT = 20

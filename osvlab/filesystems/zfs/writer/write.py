@@ -19,6 +19,7 @@ from osvlab.filesystems.zfs.writer.datasets import StoredDataset
 from osvlab.filesystems.zfs.writer.labels import Identity, write_labels
 from osvlab.filesystems.zfs.writer.plan import Options, ZfsDataset, ZfsPlan, make_plan
 from osvlab.filesystems.zfs.writer.pool import LZ4_FEATURE, store_pool
+from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.space import Space
 
 __all__ = ["plan_zfs", "write_zfs"]
@@ -64,6 +65,7 @@ def write_zfs(
     ashift: int = 9,
     name: str = "osv",
     sparse: bool = False,
+    reuse: Reuse | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> int:
     """Write a tree, or several as datasets, as a ZFS pool on one vdev and return its size in bytes.
@@ -95,6 +97,8 @@ def write_zfs(
         Of the pool. OSv mounts the one called ``osv``.
     sparse
         The stream is a new file: what is skipped reads as zeros.
+    reuse
+        What can be taken from the image that this one is to replace. The bytes are the same without.
     progress
         Called with the bytes of files stored so far and in all, after each file.
 
@@ -130,12 +134,16 @@ def write_zfs(
             ashift=ashift,
             name=name,
         )
-    _write(plan, stream, sparse, progress)
+    _write(plan, stream, sparse, reuse, progress)
     return plan.size
 
 
 def _write(
-    plan: ZfsPlan, stream: BinaryIO, sparse: bool, progress: Callable[[int, int], object] | None
+    plan: ZfsPlan,
+    stream: BinaryIO,
+    sparse: bool,
+    reuse: Reuse | None,
+    progress: Callable[[int, int], object] | None,
 ) -> None:
     options = plan.options
     disk = Disk(stream)
@@ -152,7 +160,7 @@ def _write(
     datasets = []
     for dataset in plan.datasets:
         blocks.usage = Usage()
-        pointer = store_dataset(blocks, dataset, options, stored)
+        pointer = store_dataset(blocks, dataset, options, reuse, stored)
         datasets.append(StoredDataset(dataset, pointer, blocks.usage))
     blocks.flush()
     identity = _identity(plan, datasets)

@@ -26,10 +26,10 @@ from osvlab.filesystems.zfs.format import (
     C,
 )
 
-__all__ = ["Entry", "Zap", "make_zap", "zap_hash"]
+__all__ = ["MICRO_ENTRIES", "MICRO_NAME", "Entry", "Zap", "make_zap", "zap_hash"]
 
-_MICRO_NAMES = (128 << 10) // 64 - 1
-_MICRO_NAME = C.MICRO_NAME - 1
+MICRO_ENTRIES = (128 << 10) // 64 - 1
+MICRO_NAME = C.MICRO_NAME - 1
 FAT_BLOCK = 16 << 10
 _EMBEDDED_SHIFT = 10  # the pointer table is the second half of the first block
 _TABLE_SHIFT = 11  # pointers in a block of a table outside
@@ -116,8 +116,8 @@ def make_zap(entries: Sequence[Entry], salt: int) -> Zap:
     32768
     """
     hashes = [zap_hash(entry.name, salt) for entry in entries]
-    if len(entries) <= _MICRO_NAMES and all(
-        entry.size == 8 and len(entry.values) == 1 and len(entry.name) <= _MICRO_NAME for entry in entries
+    if len(entries) <= MICRO_ENTRIES and all(
+        entry.size == 8 and len(entry.values) == 1 and len(entry.name) <= MICRO_NAME for entry in entries
     ):
         return _micro(entries, hashes, salt)
     return _fat(entries, hashes, salt)
