@@ -47,7 +47,7 @@ def plan_zfs(
     --------
     >>> plan = plan_zfs(Directory())
     >>> plan.size >> 20, plan.geometry.metaslabs
-    (102, 97)
+    (127, 122)
     """
     datasets = {"": ZfsDataset(trees)} if isinstance(trees, Directory) else trees
     return make_plan(datasets, Options(name, compat, compression, checksum, ashift), size, free)
@@ -119,7 +119,7 @@ def write_zfs(
     >>> from osvlab.filesystems.tree import Content
     >>> stream = io.BytesIO()
     >>> write_zfs(Directory({b"hello": Content(b"hi")}), stream) >> 20
-    102
+    127
     """
     if isinstance(trees, ZfsPlan):
         plan = trees

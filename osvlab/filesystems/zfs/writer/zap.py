@@ -84,7 +84,7 @@ def zap_hash(name: bytes, salt: int) -> int:
     Examples
     --------
     >>> hex(zap_hash(b"hello", 1 << 32 | 1))
-    '0x0'
+    '0xbff933e000000000'
     """
     table = _CRC
     value = salt
