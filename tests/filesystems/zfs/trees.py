@@ -19,8 +19,8 @@ def text(chance: random.Random, size: int) -> bytes:
     return found[:size]
 
 
-def make_tree(top: Path, *, files: int = 60, seed: int = 1) -> None:
-    """Make a tree with everything a filesystem has to keep."""
+def make_tree(top: Path, *, files: int = 60, seed: int = 1, special: bool = True) -> None:
+    """Make a tree with everything a filesystem has to keep; `special`: also owners and devices."""
     chance = random.Random(seed)
     top.mkdir(exist_ok=True)
     for size in SIZES:
@@ -48,8 +48,10 @@ def make_tree(top: Path, *, files: int = 60, seed: int = 1) -> None:
         file.truncate(9_000_000)
     os.chmod(top / "text-1", 0o4711)
     os.chmod(top / "empty", 0o1777)
-    os.chown(top / "text-512", 1234, 4321)
     os.utime(top / "text-511", ns=(5, 1_234_567_890_123_456_789))
+    if not special:
+        return
+    os.chown(top / "text-512", 1234, 4321)
     os.mkfifo(top / "fifo")
     os.mknod(top / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(top / "disk", stat.S_IFBLK | 0o660, os.makedev(259, 1027))

@@ -201,8 +201,9 @@ def _in_order(datasets: Mapping[str, ZfsDataset]) -> list[str]:
     for name in datasets:
         parent = name.rpartition("/")[0]
         if parent not in datasets:
+            needed = repr(parent) if parent else "the root dataset"
             raise OsvlabError(
-                f"dataset {name!r} needs {parent or 'the root dataset'!r}, and that is not there",
+                f"dataset {name!r} needs {needed}, and that is not there",
                 hint="Add it, if need be with an empty tree.",
             )
     return sorted(datasets, key=lambda name: name.split("/") if name else [])
