@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
 from osvlab.events import Note, publish, step
-from osvlab.filesystems import disk
-from osvlab.filesystems.bootfs import bootfs_size, write_bootfs
-from osvlab.filesystems.disk import Partition
-from osvlab.filesystems.output import Output
-from osvlab.filesystems.rofs import plan_rofs, write_rofs
-from osvlab.filesystems.tree import Directory, HostFile
+from osvlab.filesystems.tree import Directory
 from osvlab.image import preflight
+from osvlab.image.boot_modules import boot_archive
 from osvlab.image.image import Image
 from osvlab.image.modules import ModuleError, chosen_modules
 from osvlab.image.recipe import Filesystem, Recipe, RecipeError
+from osvlab.image.roots import RootOptions
 from osvlab.image.sources.recognise import SourceKind, recognise
-from osvlab.kernels import Capability, DiskStart, Kernel
-from osvlab.paths import cache_dir, format_size, no_space, parse_size, replacing
+from osvlab.image.unchanged import BuildRecord
+from osvlab.image.writing import DiskFullError, write_image
+from osvlab.kernels import Capability, Kernel
+from osvlab.paths import cache_dir, format_size, parse_size
 
 __all__ = ["DiskFullError", "build", "build_recipe"]
 
-
-class DiskFullError(OsvlabError, OSError):
-    """There is no room for an image on the host's disk."""
+_WAYS = ("host",)
 
 
 def build(
@@ -42,12 +37,15 @@ def build(
     *,
     modules: Iterable[str] = (),
     size: int | str | None = None,
+    compression: str | None = "lz4",
+    via: str = "host",
     check: bool = True,
 ) -> Image:
     """Make a bootable image of a directory, or of whatever else there is a recipe for.
 
-    The same source always gives the same bytes. The output is sparse, and it
-    appears only when it is whole.
+    The same source always gives the same bytes: times that `SOURCE_DATE_EPOCH` puts a limit to included.
+    The output is sparse, and it appears only when it is whole. What did not change since it was made before
+    is not made again.
 
     Parameters
     ----------
@@ -58,8 +56,8 @@ def build(
         What the guest runs, in OSv's grammar; without it what the source says, and if it says
         nothing, the only ELF program at the top of a directory.
     fs
-        ``rofs``, read-only on the disk, or ``ramfs``, unpacked into memory; what a recipe says, or
-        else ``rofs``, when not given.
+        ``rofs``, read-only on the disk; ``zfs``, which the guest can write to; or ``ramfs``, unpacked into
+        memory. What a recipe says, or else ``rofs``, when not given.
     kernel
         A kernel or its file; the one that a Capstanfile names, or else the lab kernel, when not given.
     output
@@ -69,7 +67,11 @@ def build(
         Parts of the guest to include, such as ``httpserver``; what they need comes along.
     size
         Bytes that the root filesystem shall have, or a text like ``"1G"``; as many as its content needs
-        when not given. A filesystem that nobody can write to needs no more.
+        when not given, and of ZFS room for 64 MiB more. A filesystem that nobody can write to needs no more.
+    compression
+        Of ZFS: ``lz4``, ``gzip``, ``gzip-1`` to ``gzip-9``, or None.
+    via
+        Who formats and fills the disk: ``host``.
     check
         Whether programs are compared with the kernel first.
 
@@ -95,8 +97,10 @@ def build(
     """
     chosen = chosen_modules(modules)
     recipe = _recipe(source, command, fs, output)
-    if size is not None:
-        _note_size(parse_size(size), recipe)
+    if via not in _WAYS:
+        raise RecipeError(f"unknown way to fill a disk: {via!r}", hint=f"Usable: {', '.join(_WAYS)}.")
+    options = RootOptions(None if size is None else parse_size(size), compression)
+    _note_unused(options, recipe.filesystem)
     if not isinstance(kernel, Kernel):
         kernel = (recipe.kernel or Kernel.lab()) if kernel is None else Kernel.open(kernel)
     if chosen:
@@ -107,19 +111,30 @@ def build(
             )
         recipe = recipe.with_modules(chosen)
     if output is None:
-        output = _place_in_cache(source, recipe, kernel)
-    return build_recipe(recipe, kernel, output, check=check)
+        output = _place_in_cache(source, recipe, kernel, options)
+    return build_recipe(recipe, kernel, output, options=options, check=check)
 
 
 def build_recipe(
-    recipe: Recipe, kernel: Kernel, output: str | os.PathLike[str], *, check: bool = True
+    recipe: Recipe,
+    kernel: Kernel,
+    output: str | os.PathLike[str],
+    *,
+    options: RootOptions | None = None,
+    check: bool = True,
 ) -> Image:
     """Make a bootable image of a recipe, as `build` does of a directory."""
+    options = options or RootOptions()
+    early = boot_archive(kernel, recipe.filesystem)
+    record = BuildRecord(Path(output), recipe, kernel, (options, hashlib.sha256(early).digest(), check))
+    if record.is_current:
+        publish(Note(f"nothing changed since {os.fspath(output)} was made"))
+        return Image(output, kernel)
     if check:
-        with step("check the program"):
+        with step("preflight"):
             preflight.check(recipe, kernel)
-    with step("write the image") as running:
-        running.bytes = _write(recipe, kernel, Path(output), running.progress)
+    write_image(recipe, kernel, Path(output), options, early)
+    record.save()
     return Image(output, kernel)
 
 
@@ -150,9 +165,16 @@ def _recipe(
     return recipe
 
 
-def _note_size(size: int, recipe: Recipe) -> None:
-    if recipe.filesystem in (Filesystem.ROFS, Filesystem.RAMFS):
-        publish(Note(f"{format_size(size)} were asked for: {recipe.filesystem} has the size of its content"))
+def _note_unused(options: RootOptions, filesystem: Filesystem) -> None:
+    """Say which options mean nothing to a filesystem."""
+    if filesystem is Filesystem.ZFS:
+        return
+    if options.size is not None:
+        publish(
+            Note(f"{format_size(options.size)} were asked for: {filesystem} has the size of its content")
+        )
+    if options.compression not in (RootOptions().compression, None):
+        publish(Note(f"{options.compression} was asked for: {filesystem} is not compressed"))
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
@@ -160,12 +182,15 @@ def _real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _place_in_cache(source: Recipe | str | os.PathLike[str], recipe: Recipe, kernel: Kernel) -> Path:
+def _place_in_cache(
+    source: Recipe | str | os.PathLike[str], recipe: Recipe, kernel: Kernel, options: RootOptions
+) -> Path:
     """Return a path that is always the same for the same image."""
     place = None if isinstance(source, Recipe) else _real(source)
     told = hashlib.sha256()
     for text in (
         *(os.fspath(place or ""), recipe.command, recipe.filesystem, os.fspath(kernel.path)),
+        *(repr(options) if recipe.filesystem is Filesystem.ZFS else "",),
         *(module.name for module in recipe.modules),
     ):
         told.update(os.fsencode(text) + b"\0")
@@ -175,87 +200,3 @@ def _place_in_cache(source: Recipe | str | os.PathLike[str], recipe: Recipe, ker
             told.update(path + b"\0" + repr(what).encode())
     name = "recipe" if place is None else place.name or "root"
     return cache_dir("images") / f"{name}-{told.hexdigest()[:12]}.img"
-
-
-def _write(recipe: Recipe, kernel: Kernel, output: Path, progress: Callable[[int, int], object]) -> int:
-    """Write the image and return its size."""
-    start = kernel.disk_start()
-    root, write_root = _plan(recipe.tree, recipe.filesystem, disk.align(_end_of(start)), progress)
-    boot_sector = disk.make_boot_sector(
-        start.boot_sector if start is not None else None, start.size if start is not None else 0, [root]
-    )
-    line = disk.encode_command_line(kernel.command_line(recipe.command, rootfs=recipe.filesystem))
-    total = root.offset + root.size
-    try:
-        with replacing(output) as temporary, open(temporary, "r+b", buffering=0) as stream:
-            _write_all(stream, boot_sector)
-            stream.seek(disk.COMMAND_LINE)
-            _write_all(stream, line)
-            if start is not None:
-                stream.seek(disk.KERNEL)
-                _copy_kernel(stream, kernel, start)
-            stream.seek(root.offset)
-            write_root(stream)
-            stream.truncate(total)  # the last bytes may be a hole
-    except OSError as error:
-        if isinstance(error, OsvlabError):
-            raise
-        raise _write_error(error, output, total) from error
-    return total
-
-
-def _end_of(start: DiskStart | None) -> int:
-    """Return where the first partition may start, before alignment."""
-    if start is None:
-        return disk.COMMAND_LINE_END
-    # The boot sector reads whole pieces of 32 KiB; the last one must not reach into the partition.
-    return disk.KERNEL + -(-start.size // disk.CHUNK) * disk.CHUNK
-
-
-def _plan(
-    tree: Directory, filesystem: Filesystem, offset: int, progress: Callable[[int, int], object]
-) -> tuple[Partition, Callable[[BinaryIO], int]]:
-    """Return the root partition and what writes it."""
-    match filesystem:
-        case Filesystem.ROFS:
-            plan = plan_rofs(tree)
-            size = plan.size
-
-            def write(stream: BinaryIO) -> int:
-                return write_rofs(plan, stream, sparse=True, progress=progress)
-
-        case Filesystem.RAMFS:
-            size = -(-bootfs_size(tree) // disk.SECTOR) * disk.SECTOR
-
-            def write(stream: BinaryIO) -> int:
-                return write_bootfs(tree, stream, progress=progress)
-
-    return Partition(disk.ROOT_SLOT, disk.TYPE_LINUX, offset, size), write
-
-
-def _write_all(stream: BinaryIO, data: bytes) -> None:
-    output = Output(stream)
-    output.write(data)
-    output.flush()
-
-
-def _copy_kernel(stream: BinaryIO, kernel: Kernel, start: DiskStart) -> None:
-    output = Output(stream)
-    if start.offset == 0:
-        output.copy(HostFile(os.fsencode(kernel.path), start.size))
-    else:
-        with kernel.path.open("rb") as source:
-            source.seek(start.offset)
-            output.write(source.read(start.size))
-    output.flush()
-
-
-def _write_error(error: OSError, output: Path, total: int) -> OsvlabError:
-    if not no_space(error):
-        return OsvlabError(f"cannot write {output}: {error.strerror}", hint="Write it elsewhere.")
-    free = shutil.disk_usage(output.parent).free
-    return DiskFullError(
-        f"no room for {output}: the image needs up to {format_size(total)}, {format_size(free)} are free "
-        f"({error.strerror})",
-        hint="Make room, or write it elsewhere with output=.",
-    )

@@ -37,11 +37,13 @@ class Filesystem(StrEnum):
     """What the root filesystem of an image is, by the name that kernels know it by.
 
     ``rofs``: read-only, on the disk. ``ramfs``: unpacked into memory when the
-    guest boots, from a bootfs on the disk; the guest can write to it.
+    guest boots, from a bootfs on the disk; the guest can write to it. ``zfs``: on the disk, and the
+    guest can write to it.
     """
 
     ROFS = "rofs"
     RAMFS = "ramfs"
+    ZFS = "zfs"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

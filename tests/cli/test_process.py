@@ -96,7 +96,7 @@ def test_a_build_that_is_ended_leaves_nothing(lab: Lab, large: Path, number: int
     process = lab.start("build", large, "-o", output / "x.img", "--kernel", kernel, "--json", "--", "$X")
     assert process.stderr is not None
     for line in process.stderr:
-        if b"StepStarted" in line and b"write the image" in line:
+        if b"StepStarted" in line and b"fill" in line:
             break
     process.send_signal(number)
     assert process.wait(20) in (-number, 128 + number)

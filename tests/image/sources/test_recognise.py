@@ -61,7 +61,7 @@ def test_an_image_of_every_kind_of_source(tmp_path: Path, app: Path, kernel: Ker
         assert (image.files / "hello").read_bytes() == (app / "hello").read_bytes()
         assert image.command == ("runscript /run/default;" if kind == "package" else "/hello")
         steps = [event.step for event in heard if isinstance(event, StepStarted)]
-        assert steps == [f"read the {kind}", "check the program", "write the image"]
+        assert steps == [f"read the {kind}", "preflight", "format", "fill", "seal", "verify"]
         assert build(source, "/hello again", kernel=kernel, output=tmp_path / "x.img").command == (
             "/hello again"
         )

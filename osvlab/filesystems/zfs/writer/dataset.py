@@ -81,6 +81,10 @@ class _Dataset:
         """Return the start of the hashes of an object: odd, and always the same for the same pool."""
         return int.from_bytes(self._salts[:8], "little") ^ number << 20 | 1
 
+    def _time(self, mtime: int) -> int:
+        latest = self.plan.latest
+        return mtime if latest is None else min(mtime, latest)
+
     # --- files
 
     def _store_files(self, progress: Callable[[int], object]) -> None:
@@ -121,7 +125,9 @@ class _Dataset:
             used += taken
         else:
             pointers = [leaves[0][0]] if leaves else [HOLE]
-        facts = Attributes(stat.S_IFREG | node.mode, node.size, item.parent, item.links, node.mtime)
+        facts = Attributes(
+            stat.S_IFREG | node.mode, node.size, item.parent, item.links, self._time(node.mtime)
+        )
         return self._dnode(
             ObjectType.FILE_CONTENTS,
             facts,
@@ -145,7 +151,9 @@ class _Dataset:
         return self._with_blocks(ObjectType.DIRECTORY_CONTENTS, facts, zap.data, zap.block_size)
 
     def _link(self, item: Item, node: Symlink) -> bytes:
-        facts = Attributes(stat.S_IFLNK | 0o777, len(node.target), item.parent, item.links, node.mtime)
+        facts = Attributes(
+            stat.S_IFLNK | 0o777, len(node.target), item.parent, item.links, self._time(node.mtime)
+        )
         if not self.attributes and len(node.target) > _SHORT_LINK:
             size = block_size_of(len(node.target))
             return self._with_blocks(ObjectType.FILE_CONTENTS, facts, node.target, size)

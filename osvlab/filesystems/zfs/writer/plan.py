@@ -30,6 +30,7 @@ _MAX_FILE = 1 << 62
 _LEVELS = 6  # of pointers, above so many records
 _POOL_ITSELF = 4 << 20
 _OVERHEAD = 32 << 20
+_NANO = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class DatasetPlan:
     items: list[Item] = field(default_factory=list)
     data_room: int = 0
     metadata_room: int = 0
+    latest: int | None = None  # nanoseconds: what is said to have changed later, changed then
 
     def numbered(self) -> Iterator[tuple[int, Item]]:
         """Yield every object's number with what it is made of."""
@@ -145,6 +147,10 @@ class ZfsPlan:
         Size and division of the vdev.
     content_bytes
         Bytes of all files, for progress.
+    copies_room
+        Bytes that second copies take at most.
+    time
+        When it was made, in seconds since 1970: SOURCE_DATE_EPOCH, or when its newest file changed.
     """
 
     options: Options
@@ -152,6 +158,7 @@ class ZfsPlan:
     geometry: Geometry
     content_bytes: int
     copies_room: int
+    time: int
 
     @property
     def size(self) -> int:
@@ -194,7 +201,32 @@ def make_plan(datasets: Mapping[str, ZfsDataset], options: Options, size: int | 
     content = sum(
         item.node.size for plan in plans for item in plan.items if isinstance(item.node, HostFile | Content)
     )
-    return ZfsPlan(options, tuple(plans), geometry, content, copies)
+    epoch = source_date_epoch()
+    newest = max(item.node.mtime for plan in plans for item in plan.items)
+    for plan in plans:
+        plan.latest = None if epoch is None else epoch * _NANO
+    seconds = max(0, newest // _NANO) if epoch is None else epoch
+    return ZfsPlan(options, tuple(plans), geometry, content, copies, seconds)
+
+
+def source_date_epoch() -> int | None:
+    """Return the time that everything is said to be made at, in seconds, if the environment tells one.
+
+    Specified in: https://reproducible-builds.org/specs/source-date-epoch/
+
+    Raises
+    ------
+    OsvlabError
+        It tells something else.
+    """
+    told = os.environ.get("SOURCE_DATE_EPOCH")
+    if told is None:
+        return None
+    if not told.isascii() or not told.isdigit() or int(told) >= 1 << 34:
+        raise OsvlabError(
+            f"SOURCE_DATE_EPOCH is no time: {told[:40]!r}", hint="Set it to seconds since 1970, or unset it."
+        )
+    return int(told)
 
 
 def _in_order(datasets: Mapping[str, ZfsDataset]) -> list[str]:

@@ -7,11 +7,9 @@ objects, the pool's own objects with the space maps, and the labels last, withou
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-from osvlab.errors import OsvlabError
 from osvlab.filesystems.tree import Directory
 from osvlab.filesystems.zfs.writer.blocks import Blocks, Codec, Disk, Usage
 from osvlab.filesystems.zfs.writer.dataset import store_dataset
@@ -22,7 +20,7 @@ from osvlab.filesystems.zfs.writer.pool import LZ4_FEATURE, store_pool
 from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.space import Space
 
-__all__ = ["plan_zfs", "write_zfs"]
+__all__ = ["PoolWriter", "Trees", "plan_zfs", "write_zfs"]
 
 _FREE = 64 << 20
 Trees = Directory | Mapping[str, ZfsDataset]
@@ -134,40 +132,62 @@ def write_zfs(
             ashift=ashift,
             name=name,
         )
-    _write(plan, stream, sparse, reuse, progress)
+    writer = PoolWriter(plan, sparse=sparse, reuse=reuse)
+    writer.fill(stream, progress)
+    writer.seal()
     return plan.size
 
 
-def _write(
-    plan: ZfsPlan,
-    stream: BinaryIO,
-    sparse: bool,
-    reuse: Reuse | None,
-    progress: Callable[[int, int], object] | None,
-) -> None:
-    options = plan.options
-    disk = Disk(stream)
-    space = Space(plan.geometry, plan.copies_room)
-    blocks = Blocks(disk, space, Codec(options.compression, options.checksum, options.ashift))
-    done = 0
+class PoolWriter:
+    """Writes a pool in two steps: all blocks, and then the labels, without which there is no pool.
 
-    def stored(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, plan.content_bytes)
+    Parameters
+    ----------
+    plan
+        What is in it.
+    sparse, reuse
+        As of `write_zfs`.
+    """
 
-    datasets = []
-    for dataset in plan.datasets:
-        blocks.usage = Usage()
-        pointer = store_dataset(blocks, dataset, options, reuse, stored)
-        datasets.append(StoredDataset(dataset, pointer, blocks.usage))
-    blocks.flush()
-    identity = _identity(plan, datasets)
-    plain = Codec(None, options.checksum, options.ashift)
-    root, metaslab_array = store_pool(disk, space, plain, identity, datasets)
-    write_labels(disk, identity, plan.geometry, metaslab_array, root, sparse=sparse)
-    disk.finish(plan.size)
+    def __init__(self, plan: ZfsPlan, *, sparse: bool = False, reuse: Reuse | None = None) -> None:
+        self.plan = plan
+        self._sparse = sparse
+        self._reuse = reuse
+        self._seal: Callable[[], object] = lambda: None
+
+    def fill(self, stream: BinaryIO, progress: Callable[[int, int], object] | None = None) -> None:
+        """Write all blocks of the pool; its vdev begins at the stream's position."""
+        plan, options = self.plan, self.plan.options
+        disk = Disk(stream)
+        space = Space(plan.geometry, plan.copies_room)
+        blocks = Blocks(disk, space, Codec(options.compression, options.checksum, options.ashift))
+        done = 0
+
+        def stored(size: int) -> None:
+            nonlocal done
+            done += size
+            if progress is not None:
+                progress(done, plan.content_bytes)
+
+        datasets = []
+        for dataset in plan.datasets:
+            blocks.usage = Usage()
+            pointer = store_dataset(blocks, dataset, options, self._reuse, stored)
+            datasets.append(StoredDataset(dataset, pointer, blocks.usage))
+        blocks.flush()
+        identity = _identity(plan, datasets)
+        plain = Codec(None, options.checksum, options.ashift)
+        root, array = store_pool(disk, space, plain, identity, datasets)
+
+        def seal() -> None:
+            write_labels(disk, identity, plan.geometry, array, root, sparse=self._sparse)
+            disk.finish(plan.size)
+
+        self._seal = seal
+
+    def seal(self) -> None:
+        """Write the labels. The stream's position is behind the vdev then."""
+        self._seal()
 
 
 def _identity(plan: ZfsPlan, datasets: list[StoredDataset]) -> Identity:
@@ -184,23 +204,6 @@ def _identity(plan: ZfsPlan, datasets: list[StoredDataset]) -> Identity:
         # Not more than 63 bits: some tools print them signed.
         guid=int.from_bytes(digest[:8], "little") >> 1 | 1,
         vdev_guid=int.from_bytes(digest[8:16], "little") >> 1 | 1,
-        time=_time(plan),
+        time=plan.time,
         features=features if options.version >= 5000 else None,
     )
-
-
-def _time(plan: ZfsPlan) -> int:
-    """Return the time that the pool says it was made: SOURCE_DATE_EPOCH, or that of its newest file."""
-    told = os.environ.get("SOURCE_DATE_EPOCH")
-    if told is None:
-        newest = max(item.node.mtime for dataset in plan.datasets for item in dataset.items)
-        return max(0, newest // 10**9)
-    try:
-        seconds = int(told)
-        if not 0 <= seconds < 1 << 63:
-            raise ValueError
-    except ValueError:
-        raise OsvlabError(
-            f"SOURCE_DATE_EPOCH is no time: {told[:40]!r}", hint="Set it to seconds since 1970, or unset it."
-        ) from None
-    return seconds
