@@ -48,7 +48,7 @@ class HostFile:
     mode: int = 0o644
     mtime: int = 0
     inode: tuple[int, int] | None = None
-    version: tuple[int, int, int] | None = None
+    version: tuple[int, int, int] | None = field(default=None, compare=False)
 
     @classmethod
     def at(cls, path: str | bytes | os.PathLike[str], found: os.stat_result | None = None) -> HostFile:
