@@ -21,7 +21,8 @@ from osvlab.events import step
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.tree import Directory
 from osvlab.guest.cpiod import PORT, WAITING, upload
-from osvlab.image.modules import add_modules, chosen_modules
+from osvlab.image.boot_modules import boot_modules
+from osvlab.image.modules import chosen_modules
 from osvlab.kernels import Capability, Kernel, KernelKind
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
@@ -112,9 +113,13 @@ def lab_builder(
             f"the empty VM cannot format with compression {compression!r} and ashift {ashift!r}",
             hint="It knows lz4 and None, 9 and 12. The host's way (via='host') also knows gzip.",
         )
-    programs = add_modules(Directory(), chosen_modules(["mkfs", "cpiod"]))
+    kernel = kernel or Kernel.lab()
+    programs = boot_modules(kernel, "zfs")
+    for module in chosen_modules(["mkfs", "cpiod"]):
+        for path, node in module.nodes().items():
+            programs.add(path, node)
     line = _LAB.format(compression=compression or "off", ashift=ashift)
-    return Builder(kernel or Kernel.lab(), line, _LAB_MEMORY, "osv", programs, keeps_times=True)
+    return Builder(kernel, line, _LAB_MEMORY, "osv", programs, keeps_times=True)
 
 
 def osv_builder(path: str | Path) -> Builder:
@@ -224,8 +229,8 @@ def _machine(builder: Builder, disk: Path, folder: Folder) -> Machine:
 
 # mkfs's, zpool's, cpiod's and the kernel's own words.
 _FAILED = re.compile(
-    r"^.*(?:command failed|mkfs: cannot|cannot export|cannot create|bad cpio magic|unknown type|Failed to load object"
-    r"|No space left on device|\[backtrace\]).*$",
+    r"^.*(?:command failed|mkfs: cannot|cannot export|cannot create|bad cpio magic|unknown type"
+    r"|Failed to load object|No space left on device|\[backtrace\]).*$",
     re.MULTILINE,
 )
 
