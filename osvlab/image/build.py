@@ -22,6 +22,7 @@ from osvlab.image.unchanged import BuildRecord
 from osvlab.image.writing import DiskFullError, write_image
 from osvlab.kernels import Capability, Kernel
 from osvlab.paths import cache_dir, format_size, parse_size
+from osvlab.vm.discover import refuse_use
 
 __all__ = ["DiskFullError", "build", "build_recipe"]
 
@@ -94,6 +95,8 @@ def build(
         A file changed while it was read.
     DiskFullError
         There is no room. Nothing is left behind.
+    ImageInUseError
+        The output is a disk that a running guest writes to.
     """
     chosen = chosen_modules(modules)
     recipe = _recipe(source, command, fs, output)
@@ -125,6 +128,7 @@ def build_recipe(
 ) -> Image:
     """Make a bootable image of a recipe, as `build` does of a directory."""
     options = options or RootOptions()
+    refuse_use(output, writers_only=True)  # what that guest still writes would be lost
     early = boot_archive(kernel, recipe.filesystem)
     record = BuildRecord(Path(output), recipe, kernel, (options, hashlib.sha256(early).digest(), check))
     if record.is_current:

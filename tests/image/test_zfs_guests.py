@@ -8,16 +8,19 @@ where OSVLAB_ZDB names it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from osvlab.demo import static_busybox
 from osvlab.filesystems.base import ByteRange, Kind
 from osvlab.filesystems.zfs import ZfsFilesystem, open_zfs
 from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.kernels import Kernel
+from osvlab.vm.discover import ImageInUseError
 from osvlab.vm.outcome import Exited
 from osvlab.vm.run import run
 from tests.filesystems.zfs.trees import make_tree
@@ -194,3 +197,18 @@ def test_osv_boots_from_it_reads_all_and_writes(
         assert not (files / "tree/text-1500000").exists()
         assert (files / "tree/noise-1500000").read_bytes() == (source / "tree/noise-1500000").read_bytes()
         assert files.find("/new/link", follow=False).kind is Kind.SYMLINK
+
+
+@pytest.mark.qemu
+def test_an_image_that_a_guest_writes_to_is_not_replaced(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    shutil.copy(static_busybox(), tree / "busybox")
+    output = tmp_path / "image.img"
+    image = build(tree, "/busybox sleep 100", fs="zfs", output=output)
+    with run(image, persist=True, timeout=60) as vm:
+        vm.wait_for("Cmdline")
+        with pytest.raises(ImageInUseError, match=f"running guest .* \\(process {vm.pid}\\)"):
+            build(tree, "/busybox true", fs="zfs", output=output)
+        vm.stop()
+    assert build(tree, "/busybox true", fs="zfs", output=output).command == "/busybox true"
