@@ -17,6 +17,7 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, DamagedError
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.osv_kernel import KernelFile, KernelForm, kernel_form
+from osvlab.filesystems.osv_kernel.packed import PackedKernel
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from tests.filesystems.packing import elf, loader, lzloader, pack, vmlinuz
 
@@ -117,6 +118,17 @@ def test_damage_in_a_segment_is_named_and_hides_no_other(tmp_path: Path) -> None
     image = image[: 0x10000 + second.position + 100]
     with pytest.raises(DamagedError):
         KernelFile(bytes(image)).elf  # noqa: B018
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_what_is_too_short_for_a_table_has_none(length: int) -> None:
+    """A boot sector that loads nothing leaves no bytes to look through."""
+    with pytest.raises(DamagedError, match="no table of segments leads to one"):
+        PackedKernel(ByteRange(bytes(length)))
+    image = bytearray(loader(kernel(50_000), ""))
+    image[0x10:0x12] = bytes(2)
+    (problem,) = KernelFile(bytes(image)).check().problems
+    assert "no table of segments" in problem.message
 
 
 def test_a_table_that_promises_too_much_is_none() -> None:

@@ -73,22 +73,33 @@ class PackedKernel:
         self.size = sum(segment.length for segment in self.segments)
 
     def _find(self) -> tuple[int, int]:
-        head = self._source.read_at(0, SEARCHED)
         known: dict[int, int] = {}  # what is stored before each table: many places may point to the same
-        for position in range(max(0, len(head) - 4)):
-            (length,) = struct.unpack_from("<i", head, position)
+        for position, length in self._candidates(self._source.read_at(0, SEARCHED)):
             table = position + length
-            if 4 < length <= self._source.length - position - 4:
-                if table not in known:
-                    known[table] = self._stored_before(table)
-                if known[table] == length:
-                    return position, table
+            if table not in known:
+                known[table] = self._stored_before(table)
+            if known[table] == length:
+                return position, table
         raise DamagedError(
             "kernel",
             "compressed kernel",
             self._source.offset,
             "is not there: no table of segments leads to one",
         )
+
+    def _candidates(self, head: bytes) -> list[tuple[int, int]]:
+        """Return all places that may point to a table, and how far; the linker does not align them."""
+        found = []
+        for start in range(4):
+            count = max(0, len(head) - start) // 4
+            lengths = struct.unpack(f"<{count}i", head[start : start + 4 * count])
+            most = self._source.length - start - 4
+            found += [
+                (start + 4 * index, length)
+                for index, length in enumerate(lengths)
+                if 4 < length <= most - 4 * index
+            ]
+        return sorted(found)
 
     def _stored_before(self, table: int) -> int:
         """Return how far in front of a table of sizes the head must be; -1 if it is no such table."""
