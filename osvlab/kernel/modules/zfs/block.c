@@ -68,7 +68,7 @@ static int read_copy(struct zfs_pool *pool, const struct blkptr *pointer, const 
     if (status < 0)
         return status;
     uint64_t offset = VDEV_DATA + dva_offset(dva);
-    status = pool->disk->read(pool->disk, offset, buffer, size);
+    status = gather_read(pool, dva_offset(dva), buffer, size);
     if (status < 0) {
         zfs_report("disk %s, block at offset %lu: cannot be read", pool->disk->path, offset);
         return status;
@@ -247,10 +247,9 @@ int block_rewrite_stored(struct zfs_pool *pool, struct blkptr *pointer, const ui
         checksum_compute((unsigned)pointer_bits(pointer, 40, 8), data, size, pointer->checksum);
     if (status == 0 && dva_is_gang(&pointer->dva[0]))
         return gang_rewrite(pool, pointer, data, depth);
-    for (int i = 0; i < 3 && status == 0; i++)
+    for (unsigned i = 0; i < 3 && status == 0; i++)
         if (!dva_empty(&pointer->dva[i]))
-            status =
-                pool->disk->write(pool->disk, VDEV_DATA + dva_offset(&pointer->dva[i]), data, size);
+            status = gather_write(pool, dva_offset(&pointer->dva[i]), data, size);
     return status;
 }
 

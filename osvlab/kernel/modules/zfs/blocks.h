@@ -4,13 +4,20 @@
 #include "codec.h"
 #include "pool.h"
 
-enum { SECTOR_SIZE = 1 << SECTOR_SHIFT, GANG_DEPTH = 4 };
+enum { SECTOR_SIZE = 1 << SECTOR_SHIFT, GANG_DEPTH = 4, RUNS = 16, RUN_MAX = 64 * 1024 };
 
 // Memory for one block on its way in, one on its way out (to find space for it, others are read),
 // and for packing: there is one lock for the pool, so one of it.
 struct block_memory {
     uint8_t in[BLOCK_MAX];
     uint8_t out[BLOCK_MAX];
+    struct run {
+        uint64_t offset; // in the data area
+        size_t length;   // 0: it is empty
+        uint64_t used;   // when, as `uses` counts
+        uint8_t data[RUN_MAX];
+    } runs[RUNS]; // what is to be written
+    uint64_t uses;
     uint8_t table[CODEC_TABLE];
 };
 
@@ -70,3 +77,9 @@ int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *dat
                unsigned depth);
 int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
                  unsigned depth);
+
+// --- gather.c: to and from the disk; offsets are in the data area
+
+int gather_read(struct zfs_pool *pool, uint64_t offset, void *buffer, size_t size);
+int gather_write(struct zfs_pool *pool, uint64_t offset, const void *data, size_t size);
+int gather_flush(struct zfs_pool *pool);

@@ -24,7 +24,7 @@ static int read_header(struct zfs_pool *pool, const struct blkptr *pointer, cons
     if (status < 0)
         return status;
     uint64_t offset = VDEV_DATA + dva_offset(dva);
-    status = pool->disk->read(pool->disk, offset, header, sizeof(*header));
+    status = gather_read(pool, dva_offset(dva), header, sizeof(*header));
     make_verifier(pointer, verifier);
     if (status == 0 && !checksum_embedded_right(header, sizeof(*header), verifier))
         status = -EIO;
@@ -109,10 +109,9 @@ static int write_header(struct zfs_pool *pool, const struct blkptr *pointer,
     int status = 0;
     make_verifier(pointer, verifier);
     checksum_embedded_write(header, sizeof(*header), verifier);
-    for (int i = 0; i < 3 && status == 0; i++)
+    for (unsigned i = 0; i < 3 && status == 0; i++)
         if (!dva_empty(&pointer->dva[i]))
-            status = pool->disk->write(pool->disk, VDEV_DATA + dva_offset(&pointer->dva[i]), header,
-                                       sizeof(*header));
+            status = gather_write(pool, dva_offset(&pointer->dva[i]), header, sizeof(*header));
     return status;
 }
 

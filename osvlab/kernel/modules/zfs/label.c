@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "codec.h"
+#include "blocks.h"
 
 static uint64_t label_offset(const struct labels *labels, unsigned label) {
     return label < 2 ? label * (uint64_t)LABEL_SIZE
@@ -266,7 +266,9 @@ int uberblock_write(struct zfs_pool *pool) {
     new.txg = pool->txg;
     new.timestamp = zfs_services->now() / 1000000000;
     new.rootbp = pool->root;
-    int status = pool->disk->flush(pool->disk);
+    int status = gather_flush(pool);
+    if (status == 0)
+        status = pool->disk->flush(pool->disk);
     if (status == 0)
         status = write_active(pool);
     if (status == 0)
