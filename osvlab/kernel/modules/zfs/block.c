@@ -192,6 +192,12 @@ void block_free(struct zfs_pool *pool, struct blkptr *pointer) {
     memset(pointer, 0, sizeof(*pointer));
 }
 
+void block_free_log(struct zfs_pool *pool, struct blkptr *pointer) {
+    if (!block_is_hole(pointer))
+        block_free_space(pool, pointer, 0);
+    memset(pointer, 0, sizeof(*pointer));
+}
+
 // --- Writing
 
 static bool all_zero(const uint8_t *data, size_t size) {

@@ -58,7 +58,7 @@ static const char *read_only_reason(struct zfs_dataset *dataset, bool snapshot) 
         return "it is a snapshot";
     if (has_snapshots(dataset))
         return "it has snapshots, whose blocks are not kept track of here";
-    if (!block_is_hole(&dataset->set->header->zil.log))
+    if (!block_is_hole(&dataset->set->header->zil.log) && !dataset->pool->was_exported)
         return "its intent log may hold changes that were not played";
     if (dataset->version < ZPL_WRITTEN_MIN)
         return "its files are of a version that is only read here";

@@ -126,9 +126,16 @@ int objset_sync(struct object_set *set) {
     for (unsigned i = 0; i < set->meta.dnode.pointers; i++)
         if (!block_is_hole(&pointers[i]))
             how.fill += pointers[i].fill;
+    // Whoever may write here knows that the intent log has nothing to play.
+    struct zil_header log = set->header->zil;
+    memset(&set->header->zil, 0, sizeof(log));
     pool->charged = set->dataset;
     error = block_write(pool, set->pointer, set->header, set->header_size, &how);
-    if (error == 0)
-        set->dirty = false;
-    return error;
+    if (error < 0) {
+        set->header->zil = log;
+        return error;
+    }
+    block_free_log(pool, &log.log);
+    set->dirty = false;
+    return 0;
 }

@@ -115,6 +115,7 @@ int zfs_import(struct zfs_disk *disks, unsigned count, unsigned flags, struct zf
         return status;
     }
     pool->txg = pool->labels->newest + 1;
+    pool->was_exported = pool->state == POOL_EXPORTED;
     label_close(pool);
     if (flags & ZFS_READ_ONLY)
         pool->read_only = "it was opened for reading only";

@@ -62,6 +62,8 @@ int block_write(struct zfs_pool *pool, struct blkptr *pointer, const void *data,
 int block_prepare_free(struct zfs_pool *pool, const struct blkptr *pointer);
 // Frees what it points to and makes it a hole. Space is used again only after this group is durable.
 void block_free(struct zfs_pool *pool, struct blkptr *pointer);
+// The same for a block of an intent log, which is charged to nobody.
+void block_free_log(struct zfs_pool *pool, struct blkptr *pointer);
 
 // --- space.c: which space is free, from the space maps
 
@@ -102,6 +104,7 @@ struct zfs_pool {
     unsigned pass;              // in zfs_sync: 1, 2, ...
     unsigned ashift;
     uint64_t state, guid, version;
+    bool was_exported; // when it was opened: its intent logs have nothing to play
     char name[256];
     bool has_lz4;          // lz4_compress is active
     const char *read_only; // why; NULL: it is not
