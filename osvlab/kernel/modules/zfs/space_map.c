@@ -211,13 +211,17 @@ static int create(struct zfs_pool *pool, struct metaslab *metaslab) {
                                  sizeof(struct space_map), &object);
     if (status < 0)
         return status;
-    metaslab->object = object_number(object);
+    uint64_t number = object_number(object);
     object_put(object);
     status = object_hold(pool->mos, pool->labels->metaslab_array, &array);
+    if (status == 0) {
+        status = object_write(array, number_of(pool, metaslab) * 8, &number, 8);
+        object_put(array);
+    }
     if (status < 0)
-        return status;
-    status = object_write(array, number_of(pool, metaslab) * 8, &metaslab->object, 8);
-    object_put(array);
+        object_free(pool->mos, number);
+    else
+        metaslab->object = number;
     return status;
 }
 
@@ -246,6 +250,10 @@ static int append(struct zfs_pool *pool, struct metaslab *metaslab, struct objec
         status = log_flush(&log);
     zfs_services->free(log.entries, BLOCK_SIZE);
     metaslab->length = log.length;
+    if (status < 0) { // which entries are there is not certain: the next time all are written
+        metaslab->length = 0;
+        memset(metaslab->written, 0, bitmap_words(pool->space->units) * 8);
+    }
     return status;
 }
 
@@ -257,17 +265,11 @@ int metaslab_write(struct zfs_pool *pool, struct metaslab *metaslab) {
     status = object_hold(pool->mos, metaslab->object, &object);
     if (status < 0)
         return status;
-    metaslab->changed = false;
-    uint64_t before = metaslab->length;
     status = append(pool, metaslab, object);
-    struct space_map *map = NULL;
-    if (status == 0 && metaslab->length != before) {
-        map = object_change_bonus(object);
-        status = map == NULL ? -ENOMEM : 0;
-    }
-    if (map != NULL)
-        *map =
-            (struct space_map){metaslab->object, metaslab->length, metaslab->used << pool->ashift};
+    struct space_map map = {metaslab->object, metaslab->length, metaslab->used << pool->ashift};
+    if (status == 0 && memcmp(object_bonus(object), &map, sizeof(map)) != 0)
+        memcpy(object_change_bonus(object), &map, sizeof(map));
+    metaslab->changed = status < 0;
     object_put(object);
     return status;
 }
