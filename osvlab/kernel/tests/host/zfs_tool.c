@@ -265,6 +265,21 @@ static int command_make(void) {
                : zfs_create(dataset, place.directory, place.name, place.length, &new, &object);
 }
 
+// many DIRECTORY PREFIX FROM TO: empty files, PREFIX and a number
+static int command_many(void) {
+    struct zfs_new new = {.mode = 0100644};
+    uint64_t directory, object;
+    char name[300];
+    int status = find_path(words[1], &directory);
+    for (uint64_t i = number(3); status == 0 && i < number(4); i++) {
+        int length = snprintf(name, sizeof(name), "%s%" PRIu64, words[2], i);
+        status = zfs_create(dataset, directory, name, (size_t)length, &new, &object);
+        if (status == 0 && zfs_dirty_bytes(pool) > 8 << 20)
+            status = zfs_sync(pool);
+    }
+    return status;
+}
+
 static int command_readlink(void) {
     char target[4097];
     uint64_t object;
@@ -359,7 +374,7 @@ static const struct command {
     {"rm", 2, A_DATASET, command_rm},         {"link", 3, A_DATASET, command_link},
     {"rename", 3, A_DATASET, command_rename}, {"forget", 2, A_DATASET, command_forget},
     {"seek", 4, A_DATASET, command_seek},     {"set", 4, A_DATASET, command_set},
-    {"cache", 2, NOTHING, command_cache},
+    {"cache", 2, NOTHING, command_cache},     {"many", 5, A_DATASET, command_many},
 };
 
 static int run_line(char *line) {
