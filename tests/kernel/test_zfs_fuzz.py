@@ -1,0 +1,40 @@
+"""Damage inside of pools that no checksum shows: an error, never a crash, an endless loop or a leak."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from tests.kernel import host, zfs
+from tests.kernel.zfs_tool import ZfsTool
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """The program that does the damage, and a pool with something of everything."""
+    wrapped = "-Wl,--wrap=block_read,--wrap=config_parse"
+    fuzz = zfs.build(folder / "fuzz", "zfs_fuzz_test", zfs.sources(), wrapped)
+    tool = ZfsTool(zfs.build(folder / "tool", "zfs_tool", zfs.sources()), folder)
+    image, dice = folder / "pool.img", random.Random(1)
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    tool.format(image, "p")
+    tool.open(image, "p")
+    for path in ("/many", "/deep", "/deep/er"):
+        tool.run("make", path, "40755")
+    for number in range(300):
+        tool.run("make", f"/many/a rather long name of entry {number}", "100644")
+    for number in range(40):
+        tool.put(b"/file %d" % number, dice.randbytes(300) + b"x" * number * 977)
+    tool.put(b"/deep/er/large", dice.randbytes(3 << 20))
+    tool.put(b"/deep/er/sparse", b"end", 300 << 20)
+    tool.run("make", "/link", "120777", "y" * 60)
+    tool.run("make", "/deep/link", "120777", "y" * 900)
+    tool.run("create-dataset", "p/inner")
+    tool.export()
+    tool.close()
+    return fuzz, image
+
+
+def test_damage_does_no_harm(tmp_path: Path) -> None:
+    fuzz, image = build(tmp_path)
+    assert "blocks damaged" in host.run(fuzz, str(image), "1500", "1")
