@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -85,9 +84,8 @@ def test_files_of_zfs_fuse_are_read(tool: ZfsTool, image: Path, zfs_fuse: ZfsFus
     assert tool.tree() == after
     tool.run("dataset", f"{POOL}/inner@before")
     assert tool.tree() == before
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(OSError, match="Read-only"):
         tool.run("make", "/new", "100644")
-    assert raised.value.errno == errno.EROFS
     tool.run("dataset", POOL)
     assert [entry.name for entry in tool.ls(b"/")] == [b"inner"]
 
@@ -133,7 +131,7 @@ def test_zfs_fuse_goes_on_with_what_was_written(
     mounted = zfs_fuse.import_pool(POOL, image.parent) / f"{zfs_fuse.folder}/mount-{POOL}".lstrip("/")
     assert host_tree(mounted) == tree
     info = (mounted / "new").stat()
-    assert (info.st_uid, info.st_gid, info.st_mtime_ns) == (5, 6, 10**18 + 5)
+    assert (info.st_uid, info.st_gid, int(info.st_mtime)) == (5, 6, 10**9)
     (mounted / "new" / "moved" / "deep").write_bytes(b"by zfs-fuse")
     for number in range(0, 2000, 3):
         (mounted / "new" / str(number)).unlink()
@@ -184,6 +182,11 @@ def zdb_or_none(request: pytest.FixtureRequest) -> Callable[[Path], None]:
     return check
 
 
+def put_many(tool: ZfsTool, data: bytes, count: int) -> None:
+    for number in range(count):
+        tool.put(b"/file %d" % number, data)
+
+
 def test_a_full_pool_says_so_and_can_be_emptied(
     tool: ZfsTool, image: Path, zdb_or_none: Callable[[Path], None]
 ) -> None:
@@ -191,17 +194,13 @@ def test_a_full_pool_says_so_and_can_be_emptied(
     tool.open(image, "lab")
     for again in range(3):
         data = random.Random(again).randbytes(3 << 20)
-        with pytest.raises(OSError) as raised:
-            for number in range(100):
-                tool.put(b"/file %d" % number, data)
-        assert raised.value.errno == errno.ENOSPC
-        assert number > 25
-        with pytest.raises(OSError) as raised:
-            for number in range(20000):
-                tool.run("make", f"/empty {number}", "100644")
-        assert raised.value.errno == errno.ENOSPC
+        with pytest.raises(OSError, match="No space"):
+            put_many(tool, data, 100)
+        with pytest.raises(OSError, match="No space"):
+            tool.run("many", "/", "empty ", 0, 100000)
         tool.run("sync")
         assert tool.get(b"/file 20") == data
+        assert len(tool.ls(b"/")) > 30
         for entry in tool.ls(b"/"):
             tool.run("rm", b"/" + entry.name)
         tool.run("sync")
@@ -225,7 +224,7 @@ def test_a_file_in_use_goes_at_the_next_start(tool: ZfsTool, image: Path) -> Non
     tool.run("sync")
     tool.run("abandon")
     tool.open(image, "lab")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="No such file"):
         tool.run("forget", objects[0])
     tool.run("rm", "/replaced")
     tool.run("sync")
@@ -239,9 +238,8 @@ def test_datasets_in_datasets(tool: ZfsTool, image: Path, zdb_or_none: Callable[
     tool.open(image, "lab")
     tool.run("create-dataset", "lab/one")
     tool.run("create-dataset", "lab/one/two")
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(OSError, match="File exists"):
         tool.run("create-dataset", "lab/one")
-    assert raised.value.errno == errno.EEXIST
     for name in ("lab/one/two", "lab/one", "lab"):
         tool.run("dataset", name)
         tool.put(b"/file", name.encode() * 50000)

@@ -151,8 +151,8 @@ int zfs_truncate(struct zfs_dataset *dataset, uint64_t object, uint64_t size) {
     if (error < 0)
         return error;
     error = node_get(dataset, node, ATTRIBUTE_SIZE, &before);
-    if (error == 0 && size < before)
-        error = object_cut(node, size);
+    if (error == 0)
+        error = size < before ? object_cut(node, size) : grow_block(dataset, node, size);
     if (error == 0)
         error = written(dataset, node, size, true);
     object_put(node);

@@ -71,8 +71,6 @@ static int zap_open(struct object *zap, struct buffer **block, struct fat *fat) 
         error = -EIO;
     if (error == -EIO)
         zfs_report("object %lu is not a table of names", zap->number);
-    else if (micro->block_type == ZAP_MICRO && micro->normalization != 0)
-        error = -ENOTSUP;
     if (error < 0)
         buffer_put(*block);
     return error;

@@ -55,8 +55,10 @@ int fat_from_micro(struct object *zap) {
     error = old == NULL ? -ENOMEM : 0;
     if (error == 0) {
         memcpy(old, block->data, size);
-        error = object_set_block_size(zap, 1 << FAT_BLOCK_SHIFT);
+        error = old->normalization != 0 ? -ENOTSUP : 0;
     }
+    if (error == 0)
+        error = object_set_block_size(zap, 1 << FAT_BLOCK_SHIFT);
     if (error == 0) {
         fat.block = block;
         fat.header = (struct fat_zap *)(void *)block->data;

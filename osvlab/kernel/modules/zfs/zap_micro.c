@@ -77,6 +77,8 @@ static int free_entry(struct object *zap, struct buffer *block, struct micro_ent
 
 int micro_insert(struct object *zap, struct buffer *block, struct zap_name *name, uint64_t value) {
     struct micro_entry *entry;
+    if (((const struct micro_zap *)(void *)block->data)->normalization != 0)
+        return -ENOTSUP; // the hash of names that are written in several ways
     int error = free_entry(zap, block, &entry);
     if (error < 0)
         return error;
