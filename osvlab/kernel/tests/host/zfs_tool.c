@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "zfs.h"
+#include "objects.h"
 #include "zfs_shim.h"
 
 static struct file_disk disk;
@@ -79,6 +79,24 @@ static int command_format(void) {
     int status = zfs_format(&new.disk, &format);
     file_disk_close(&new);
     return status;
+}
+
+// format-cut IMAGE NAME WRITES: the power is gone after so many.
+static int command_format_cut(void) {
+    struct file_disk new;
+    struct zfs_format format = {words[2], 9, 15};
+    file_disk_open(&new, words[1]);
+    file_disk_cut(&new, number(3), number(3));
+    int status = zfs_format(&new.disk, &format);
+    file_disk_close(&new);
+    return status;
+}
+
+// feature LIST NAME USES
+static int command_feature(void) {
+    uint64_t zap, uses = number(3);
+    int status = zap_lookup(pool->mos, 1, words[1], 8, 1, &zap);
+    return status < 0 ? status : zap_update(pool->mos, zap, words[2], 8, 1, &uses);
 }
 
 static void close_dataset(void) {
@@ -362,19 +380,34 @@ static const struct command {
     enum need need;
     int (*run)(void);
 } commands[] = {
-    {"open", 2, NOTHING, command_open},       {"format", 5, NOTHING, command_format},
-    {"memory", 1, NOTHING, command_memory},   {"sync", 1, A_POOL, command_sync},
-    {"export", 1, A_POOL, command_export},    {"abandon", 1, A_POOL, command_abandon},
-    {"dataset", 2, A_POOL, command_dataset},  {"create-dataset", 2, A_POOL, command_create_dataset},
-    {"cut", 2, A_POOL, command_cut},          {"disk", 1, A_POOL, command_disk},
-    {"space", 1, A_DATASET, command_space},   {"ls", 2, A_DATASET, command_ls},
-    {"stat", 2, A_DATASET, command_stat},     {"get", 3, A_DATASET, command_get},
-    {"put", 3, A_DATASET, command_put},       {"truncate", 3, A_DATASET, command_truncate},
-    {"make", 3, A_DATASET, command_make},     {"readlink", 2, A_DATASET, command_readlink},
-    {"rm", 2, A_DATASET, command_rm},         {"link", 3, A_DATASET, command_link},
-    {"rename", 3, A_DATASET, command_rename}, {"forget", 2, A_DATASET, command_forget},
-    {"seek", 4, A_DATASET, command_seek},     {"set", 4, A_DATASET, command_set},
-    {"cache", 2, NOTHING, command_cache},     {"many", 5, A_DATASET, command_many},
+    {"open", 2, NOTHING, command_open},
+    {"format", 5, NOTHING, command_format},
+    {"format-cut", 4, NOTHING, command_format_cut},
+    {"feature", 4, A_POOL, command_feature},
+    {"memory", 1, NOTHING, command_memory},
+    {"sync", 1, A_POOL, command_sync},
+    {"export", 1, A_POOL, command_export},
+    {"abandon", 1, A_POOL, command_abandon},
+    {"dataset", 2, A_POOL, command_dataset},
+    {"create-dataset", 2, A_POOL, command_create_dataset},
+    {"cut", 2, A_POOL, command_cut},
+    {"disk", 1, A_POOL, command_disk},
+    {"space", 1, A_DATASET, command_space},
+    {"ls", 2, A_DATASET, command_ls},
+    {"stat", 2, A_DATASET, command_stat},
+    {"get", 3, A_DATASET, command_get},
+    {"put", 3, A_DATASET, command_put},
+    {"truncate", 3, A_DATASET, command_truncate},
+    {"make", 3, A_DATASET, command_make},
+    {"readlink", 2, A_DATASET, command_readlink},
+    {"rm", 2, A_DATASET, command_rm},
+    {"link", 3, A_DATASET, command_link},
+    {"rename", 3, A_DATASET, command_rename},
+    {"forget", 2, A_DATASET, command_forget},
+    {"seek", 4, A_DATASET, command_seek},
+    {"set", 4, A_DATASET, command_set},
+    {"cache", 2, NOTHING, command_cache},
+    {"many", 5, A_DATASET, command_many},
 };
 
 static int run_line(char *line) {
