@@ -31,6 +31,8 @@ LOWER = sources(
 
 def build(output: Path, test: str, files: list[str], *flags: str) -> Path:
     shared = ["tests/host/zfs_shim.c"]
+    if test == "zfs_tool":
+        shared.append("tests/host/zfs_tool_files.c")
     return host.build(output, [f"tests/host/{test}.c", *files, *shared], ["-iquote", MODULE, *flags])
 
 
