@@ -185,32 +185,36 @@ static bool in_cut(const struct entry *entry, const void *owner, u64 inode, u64 
            (inode == CACHE_ALL || (entry->inode == inode && entry->index >= from));
 }
 
-static struct page *cut_one(struct list *list, const void *owner, u64 inode, u64 from) {
+static struct entry *first_in_cut(struct list *list, const void *owner, u64 inode, u64 from) {
     LIST_EACH(list, entry, struct entry, age)
     if (in_cut(entry, owner, inode, from))
-        return forget(entry);
+        return entry;
     return NULL;
 }
 
 // Where the range is small its pages are looked up; otherwise all are looked at.
-void cache_cut(const void *owner, u64 inode, u64 from, u64 end) {
+size_t cache_cut(const void *owner, u64 inode, u64 from, u64 end) {
     bool few = inode != CACHE_ALL && end - from < entries;
+    size_t lost = 0;
     for (;;) {
         struct page *victim = NULL;
+        struct entry *entry = NULL;
         u64 flags = spin_lock(&lock);
-        if (few) {
-            struct entry *entry = from < end ? find(owner, inode, from++) : NULL;
-            victim = entry == NULL ? NULL : forget(entry);
-        } else {
-            victim = cut_one(&dirty, owner, inode, from);
-            if (victim == NULL)
-                victim = cut_one(&ages, owner, inode, from);
+        if (few && from < end)
+            entry = find(owner, inode, from++);
+        if (!few)
+            entry = first_in_cut(&dirty, owner, inode, from);
+        if (!few && entry == NULL)
+            entry = first_in_cut(&ages, owner, inode, from);
+        if (entry != NULL) {
+            lost += entry->dirty;
+            victim = forget(entry);
         }
         spin_unlock(&lock, flags);
         if (victim != NULL)
             page_put(victim);
         else if (!few || from >= end)
-            return;
+            return lost;
     }
 }
 
@@ -221,17 +225,20 @@ void cache_forget(const void *owner) {
 
 // --- Dirty pages ---
 
-bool cache_dirty(const void *owner, u64 inode, u64 index) {
+enum cache_dirty cache_dirty(const void *owner, u64 inode, u64 index) {
     u64 flags = spin_lock(&lock);
     struct entry *entry = find(owner, inode, index);
-    if (entry != NULL && !entry->dirty) {
+    enum cache_dirty result = entry == NULL  ? CACHE_ABSENT
+                              : entry->dirty ? CACHE_WAS_DIRTY
+                                             : CACHE_IS_DIRTY;
+    if (result == CACHE_IS_DIRTY) {
         entry->dirty = true;
         dirty_entries++;
         list_remove(&entry->age);
         list_append(&dirty, &entry->age);
     }
     spin_unlock(&lock, flags);
-    return entry != NULL;
+    return result;
 }
 
 size_t cache_dirty_pages(void) {

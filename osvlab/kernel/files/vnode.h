@@ -261,11 +261,12 @@ struct page *cache_find(const void *owner, u64 inode, u64 index); // with a refe
 struct page *cache_insert(const void *owner, u64 inode, u64 index, struct page *page);
 void cache_forget(const void *owner);
 #define CACHE_ALL UINT64_MAX
-// Drops an inode's pages, dirty ones too, from one index to before another (UINT64_MAX: all there are).
-void cache_cut(const void *owner, u64 inode, u64 from, u64 end);
-// A page that was written to is kept until it is taken to be written to the disk. False: it is not
-// in the cache, so nobody would ever find it again.
-bool cache_dirty(const void *owner, u64 inode, u64 index);
+// Drops an inode's pages from one index to before another. Returns how many of them were dirty.
+size_t cache_cut(const void *owner, u64 inode, u64 from, u64 end);
+// A page that was written to is kept until it is taken to be written to the disk. If it is not in
+// the cache, nobody would ever find it again.
+enum cache_dirty { CACHE_ABSENT, CACHE_WAS_DIRTY, CACHE_IS_DIRTY };
+enum cache_dirty cache_dirty(const void *owner, u64 inode, u64 index);
 // Takes a run of dirty pages of an inode, with references, within one group of `group` pages; they
 // count as clean from now on. 0: there are none.
 size_t cache_take_dirty(const void *owner, u64 inode, size_t group, u64 *first,

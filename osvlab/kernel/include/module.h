@@ -59,8 +59,8 @@ struct core_services {
     void (*vnode_touch)(struct vnode *vnode);
     struct page *(*cache_find)(const void *owner, u64 inode, u64 index);
     struct page *(*cache_insert)(const void *owner, u64 inode, u64 index, struct page *page);
-    void (*cache_cut)(const void *owner, u64 inode, u64 from, u64 end);
-    bool (*cache_dirty)(const void *owner, u64 inode, u64 index);
+    size_t (*cache_cut)(const void *owner, u64 inode, u64 from, u64 end);
+    enum cache_dirty (*cache_dirty)(const void *owner, u64 inode, u64 index);
     size_t (*cache_take_dirty)(const void *owner, u64 inode, size_t group, u64 *first,
                                struct page **pages);
     size_t (*cache_dirty_pages)(void);

@@ -51,8 +51,9 @@ struct node {
     struct list link; // one of its mount's lists
     bool touched;     // its time of modification is to be told to ZFS
     bool orphan;      // its last name is gone
-    int error;        // writing it back failed since somebody was told
-    u32 run;          // pages that are read and written together
+    int dirty_pages; // in the cache; negative for a moment, when one is taken that was not counted yet
+    int error;       // writing it back failed since somebody was told
+    u32 run;         // pages that are read and written together
 };
 
 static inline struct guest_mount *guest_mount_of(const struct vnode *vnode) {
@@ -89,7 +90,7 @@ extern struct list guest_pools;
 // --- guest_node.c: vnodes
 int guest_node_get(struct mount *mount, u64 object, struct vnode **out); // the pool is locked
 void guest_refresh(struct vnode *vnode);                                 // likewise
-void guest_mark(struct vnode *vnode, bool touched);       // something is to be written
+void guest_mark(struct vnode *vnode);                     // something is to be written
 struct node *guest_next_dirty(struct guest_mount *mount); // with the list's reference
 void guest_forget(struct guest_mount *mount); // gives up orphans' objects; the pool is locked
 extern const struct vnode_operations guest_operations;
@@ -111,6 +112,9 @@ struct page *guest_page(struct vnode *vnode, u64 index, bool writable, int *erro
 int guest_write_back(struct node *node); // all its dirty pages and its times
 int guest_truncate(struct vnode *vnode, u64 size);
 void guest_dirtied(struct vnode *vnode, u64 index);
+bool guest_dirty(struct vnode *vnode, u64 index);       // false: the page is not in the cache
+void guest_cut(struct vnode *vnode, u64 from, u64 end); // drops pages
+u64 guest_pages_in(u64 size);
 // Clears a page, if it is cached, from there to `end` or to its own end.
 void guest_clear_tail(struct vnode *vnode, u64 from, u64 end);
 // Has ZFS take bytes of a file; the vnode and the pool are locked.

@@ -65,7 +65,7 @@ static int adopt(struct vnode *vnode, struct page **page, bool fresh, u64 at, si
     if (at > vnode->size)
         guest_clear_tail(vnode, vnode->size, at);
     vnode->size = MAX(vnode->size, at + piece);
-    if (!core->cache_dirty(mount, vnode->inode, at / PAGE_SIZE)) {
+    if (!guest_dirty(vnode, at / PAGE_SIZE)) {
         status = guest_enter(mount); // it is not remembered, so it cannot wait
         if (status == 0) {
             status = guest_give(vnode, at, (u8 *)core->page_address(*page) + from, piece);
@@ -82,7 +82,7 @@ static int write_through(struct vnode *vnode, u64 at, u64 old_size) {
     if (status == 0)
         return 0;
     __atomic_store_n(&node_of(vnode)->error, 0, __ATOMIC_RELAXED); // it is told at once
-    core->cache_cut(guest_mount_of(vnode), vnode->inode, at / PAGE_SIZE, at / PAGE_SIZE + 1);
+    guest_cut(vnode, at / PAGE_SIZE, at / PAGE_SIZE + 1);
     if (core->vnode_size(vnode) > old_size)
         guest_truncate(vnode, old_size);
     return status;
@@ -103,7 +103,7 @@ static int write_piece(struct vnode *vnode, u64 at, const u8 *from, size_t piece
     core->page_put(page);
     if (status == 0) {
         core->vnode_touch(vnode);
-        guest_mark(vnode, true);
+        guest_mark(vnode);
     }
     return status;
 }

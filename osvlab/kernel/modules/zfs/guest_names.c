@@ -143,7 +143,7 @@ static void drop_unseen(struct vnode *vnode) {
         list_remove(&node->link);
     core->spin_unlock(&mount->lock, flags);
     if (unseen) {
-        core->cache_cut(mount, vnode->inode, 0, UINT64_MAX);
+        guest_cut(vnode, 0, guest_pages_in(vnode->size));
         core->vnode_put(vnode);
     }
 }

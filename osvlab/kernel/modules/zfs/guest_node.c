@@ -62,11 +62,11 @@ int guest_node_get(struct mount *mount, u64 object, struct vnode **out) {
 
 // --- What is to be written
 
-void guest_mark(struct vnode *vnode, bool touched) {
+void guest_mark(struct vnode *vnode) {
     struct guest_mount *mount = guest_mount_of(vnode);
     struct node *node = node_of(vnode);
     u64 flags = core->spin_lock(&mount->lock);
-    node->touched |= touched;
+    node->touched = true;
     if (list_empty(&node->link)) {
         core->vnode_get(vnode);
         list_append(&mount->dirty, &node->link);
@@ -109,7 +109,7 @@ static struct node *next_orphan(struct guest_mount *mount) {
 
 void guest_forget(struct guest_mount *mount) {
     for (struct node *node; (node = next_orphan(mount)) != NULL; core->kfree(node)) {
-        core->cache_cut(mount, node->vnode.inode, 0, UINT64_MAX);
+        guest_cut(&node->vnode, 0, guest_pages_in(node->vnode.size));
         int status = zfs_forget(mount->dataset, node->vnode.inode);
         if (status < 0) // it stays in the delete queue, for whoever imports the pool next
             core->debug("[zfs] object %lu is not free yet, error = %d\n", node->vnode.inode,

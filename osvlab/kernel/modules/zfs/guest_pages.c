@@ -5,7 +5,7 @@
 
 #include "guest.h"
 
-static u64 pages_in(u64 size) {
+u64 guest_pages_in(u64 size) {
     return size / PAGE_SIZE + (size % PAGE_SIZE != 0);
 }
 
@@ -21,7 +21,7 @@ static bool is_cached(struct guest_mount *mount, u64 inode, u64 index) {
 static size_t choose(struct node *node, u64 index, u64 *first) {
     struct guest_mount *mount = guest_mount_of(&node->vnode);
     u64 inode = node->vnode.inode, low = index - index % node->run;
-    u64 high = MIN(low + node->run, pages_in(node->vnode.size)), end = index + 1;
+    u64 high = MIN(low + node->run, guest_pages_in(node->vnode.size)), end = index + 1;
     *first = index;
     while (*first > low && !is_cached(mount, inode, *first - 1))
         --*first;
@@ -93,14 +93,14 @@ static struct page *fill(struct node *node, u64 index, int *error) {
 struct page *guest_page(struct vnode *vnode, u64 index, bool writable, int *error) {
     struct guest_mount *mount = guest_mount_of(vnode);
     *error = vnode_is(vnode, S_IFREG) ? 0 : -ENODEV;
-    if (*error < 0 || index >= pages_in(core->vnode_size(vnode)))
+    if (*error < 0 || index >= guest_pages_in(core->vnode_size(vnode)))
         return NULL;
     struct page *page = core->cache_find(mount, vnode->inode, index);
     if (page != NULL)
         return page;
     core->mutex_lock(&vnode->lock);
     page = core->cache_find(mount, vnode->inode, index); // somebody was faster
-    if (page == NULL && index < pages_in(vnode->size))
+    if (page == NULL && index < guest_pages_in(vnode->size))
         page = fill(node_of(vnode), index, error);
     // One that is not remembered would be written to in vain.
     if (page != NULL && writable && !is_cached(mount, vnode->inode, index)) {
@@ -112,11 +112,23 @@ struct page *guest_page(struct vnode *vnode, u64 index, bool writable, int *erro
     return page;
 }
 
+bool guest_dirty(struct vnode *vnode, u64 index) {
+    enum cache_dirty dirty = core->cache_dirty(guest_mount_of(vnode), vnode->inode, index);
+    if (dirty == CACHE_IS_DIRTY)
+        __atomic_add_fetch(&node_of(vnode)->dirty_pages, 1, __ATOMIC_RELAXED);
+    return dirty != CACHE_ABSENT;
+}
+
+void guest_cut(struct vnode *vnode, u64 from, u64 end) {
+    size_t lost = core->cache_cut(guest_mount_of(vnode), vnode->inode, from, end);
+    __atomic_sub_fetch(&node_of(vnode)->dirty_pages, (int)lost, __ATOMIC_RELAXED);
+}
+
 void guest_dirtied(struct vnode *vnode, u64 index) {
-    if (!core->cache_dirty(guest_mount_of(vnode), vnode->inode, index))
+    if (!guest_dirty(vnode, index))
         return; // it was cut off
     core->vnode_touch(vnode);
-    guest_mark(vnode, true);
+    guest_mark(vnode);
 }
 
 void guest_clear_tail(struct vnode *vnode, u64 from, u64 end) {
@@ -170,7 +182,10 @@ static int write_run(struct node *node) {
     struct guest_mount *mount = guest_mount_of(&node->vnode);
     struct guest_pool *pool = mount->pool;
     u64 first, size = node->vnode.size;
+    if (node->dirty_pages == 0) // which saves looking at all that are
+        return 0;
     size_t count = core->cache_take_dirty(mount, node->vnode.inode, node->run, &first, pool->pages);
+    __atomic_sub_fetch(&node->dirty_pages, (int)count, __ATOMIC_RELAXED);
     u64 offset = first * PAGE_SIZE;
     u64 bytes = count > 0 && size > offset ? MIN(size - offset, count * PAGE_SIZE) : 0;
     for (size_t i = 0; i < count; i++) {
@@ -230,11 +245,11 @@ int guest_truncate(struct vnode *vnode, u64 size) {
         u64 old = vnode->size;
         vnode->size = size;
         if (size < old)
-            core->cache_cut(mount, vnode->inode, pages_in(size), pages_in(old));
+            guest_cut(vnode, guest_pages_in(size), guest_pages_in(old));
         guest_clear_tail(vnode, MIN(size, old), UINT64_MAX);
     }
     core->mutex_unlock(&vnode->lock);
     if (status == 0)
-        guest_mark(vnode, true);
+        guest_mark(vnode);
     return status;
 }

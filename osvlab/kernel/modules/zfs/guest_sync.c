@@ -22,9 +22,13 @@ void guest_mounts_changed(struct guest_pool *pool) {
 }
 
 u64 guest_dirty_bound(void) {
+    static u64 bound; // it takes a while to find out
     struct memory_statistics memory;
-    core->memory_statistics(&memory);
-    return memory.total / (memory.total < 256UL << 20 ? 16 : 8) / PAGE_SIZE;
+    if (bound == 0) {
+        core->memory_statistics(&memory);
+        bound = memory.total / (memory.total < 256UL << 20 ? 16 : 8) / PAGE_SIZE;
+    }
+    return bound;
 }
 
 static void write_back_all(struct guest_mount *mount) {
