@@ -116,6 +116,13 @@ def test_after_a_power_cut_what_was_synced_is_there(image: Image, disk: Path) ->
     assert text in ("kept: ok\nkept\nnames: ok\n", "kept: ok\nkept\nlost\nnames: ok\n")
 
 
+def test_a_disk_that_fails_is_told_once_and_only_read_from_then_on(image: Image, disk: Path) -> None:
+    text = console(image, disk, f"{MOUNT}; /disk fail /data")
+    assert text.endswith("fail: ok\n")
+    assert text.count("writing to vblk1 failed, error = 5: pool osv is read-only from now on") == 1
+    assert "before\n" in console(image, disk, f"{MOUNT}; /busybox ls /data")
+
+
 def test_what_is_in_use_stays_mounted(image: Image, disk: Path) -> None:
     assert "busy: ok" in console(image, disk, f"{MOUNT}; /disk busy /data")
 

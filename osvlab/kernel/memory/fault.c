@@ -12,6 +12,7 @@
 
 #include "arch.h"
 #include "area_internal.h"
+#include "boot_memory.h"
 #include "counts.h"
 #include "file.h"
 #include "memory.h"
@@ -97,6 +98,19 @@ static struct page *file_page(const struct area *a, u64 address, bool write, int
     return copy;
 }
 
+// Pages of files that are mapped cannot be given up, not even when the kernel itself needs memory
+// and may not wait for the areas. So when memory gets short they are at most a quarter of it. Those
+// that may be written to could all be dirty: after an eighth of memory they are looked at.
+static u64 file_pages;    // mapped since they were released
+static u64 written_pages; // that may be written to, mapped since somebody looked
+
+static void release_in_time(void) {
+    if (file_pages < pages_total() / 4 || pages_free_count() > pages_total() / 8)
+        return;
+    release_file_pages();
+    file_pages = 0;
+}
+
 enum outcome { SERVED, REFUSED, NO_MEMORY };
 
 // A write to a private page that is mapped, but read-only.
@@ -146,8 +160,12 @@ static enum outcome serve(const struct area *a, u64 address, u64 error_code, int
         *code = error ? BUS_OBJERR : BUS_ADRERR;
         return REFUSED;
     }
-    if (map_hard(address, page, area_page_protection(a, page)))
+    if (map_hard(address, page, area_page_protection(a, page))) {
+        file_pages += a->file != NULL;
+        written_pages += a->file != NULL && (a->flags & MAP_SHARED) &&
+                         (a->protection & PROT_WRITE) && vnode_writes_back(a->file);
         return SERVED;
+    }
     page_put(page);
     return NO_MEMORY;
 }
@@ -174,9 +192,14 @@ bool fault_serve(u64 address, u64 error_code, bool may_sleep, int *signal, int *
     address = ALIGN_DOWN(address, PAGE_SIZE);
     if (!may_sleep || !area_range_valid(address, PAGE_SIZE))
         return false;
+    if (written_pages > pages_total() / 8) {
+        written_pages = 0;
+        files_write_back();
+    }
     // When what fills memory is not written yet, that is done, without the lock, and tried again.
     for (int tries = 0;; tries++) {
         mutex_lock(&areas_lock);
+        release_in_time();
         enum outcome outcome = serve_locked(address, error_code, signal, code);
         mutex_unlock(&areas_lock);
         served_count += outcome == SERVED;

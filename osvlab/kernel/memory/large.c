@@ -8,10 +8,12 @@
 #include <sys/mman.h>
 
 #include "arch.h"
+#include "file.h"
 #include "lock.h"
 #include "memory.h"
 #include "print.h"
 
+#define TABLES 3 // that one page may need
 #define WINDOW_BASE (LINEAR_BASE + LINEAR_SIZE)
 
 struct range {
@@ -50,6 +52,20 @@ static void give_back(struct range *range) {
     kfree(range);
 }
 
+// A page table may be needed, for which page_map, with interrupts off, cannot wait.
+static bool map_page(u64 address) {
+    struct page *page = page_allocate();
+
+    if (!page)
+        return false;
+    if (page_map(address, page_physical(page), PROT_READ | PROT_WRITE) == 0 ||
+        (cache_reclaim(TABLES) &&
+         page_map(address, page_physical(page), PROT_READ | PROT_WRITE) == 0))
+        return true;
+    page_put(page);
+    return false;
+}
+
 void *memory_map(size_t size) {
     struct range *range = size > 1UL << 40 ? NULL : kzalloc(sizeof(*range));
 
@@ -58,13 +74,10 @@ void *memory_map(size_t size) {
     size = ALIGN_UP(MAX(size, 1UL), PAGE_SIZE);
     place(range, size + PAGE_SIZE);
     for (u64 a = range->start; a < range->end - PAGE_SIZE; a += PAGE_SIZE) {
-        struct page *page = page_allocate();
-        if (page && page_map(a, page_physical(page), PROT_READ | PROT_WRITE) == 0)
-            continue;
-        if (page)
-            page_put(page);
-        give_back(range);
-        return NULL;
+        if (!map_page(a)) {
+            give_back(range);
+            return NULL;
+        }
     }
     return (void *)range->start;
 }

@@ -40,6 +40,8 @@ int guest_commit(struct guest_pool *pool, bool always) {
         return 0;
     int status = zfs_sync(pool->zfs);
     pool->room = pool->given = 0; // to be looked at again
+    if (status == -ENOMEM || status == -ENOSPC)
+        return status; // nothing is lost: the group is tried again
     return status < 0 ? guest_failed(pool, status) : 0;
 }
 

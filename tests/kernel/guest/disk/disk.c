@@ -368,6 +368,22 @@ static void check_churn(unsigned last) {
     }
 }
 
+// --- A disk that fails
+
+static void fail(void) {
+    write_file("before", 40, 50000);
+    sync();
+    write_file("broken", 41, 50000);
+    int fd = open("broken", O_RDWR), other = open("before", O_RDWR);
+    CHECK(fd >= 0 && other >= 0 && fsync(fd) == -1 && errno == EIO);
+    CHECK(fsync(fd) == -1 && errno == EIO && fdatasync(other) == -1 && errno == EIO);
+    CHECK(write(other, "x", 1) == -1 && errno == EROFS);
+    CHECK(open("new", O_CREAT | O_WRONLY, 0644) == -1 && errno == EROFS);
+    CHECK(unlink("before") == -1 && errno == EROFS);
+    check_file("before", 40, 50000);
+    CHECK(close(fd) == 0 && close(other) == 0);
+}
+
 // --- Mounts
 
 // What is open, mapped, or somebody's directory is in use; what is only dirty is not.
@@ -413,6 +429,8 @@ int main(int count, char **arguments) {
         churn((unsigned)strtoul(arguments[3], NULL, 10));
     else if (strcmp(what, "churned") == 0)
         check_churn((unsigned)strtoul(arguments[3], NULL, 10));
+    else if (strcmp(what, "fail") == 0)
+        fail();
     else if (strcmp(what, "busy") == 0)
         stay_mounted(arguments[2]);
     else

@@ -268,8 +268,14 @@ int zfs_import(struct zfs_disk *disks, unsigned count, unsigned flags, struct zf
     return status == -ENOENT ? 0 : status;
 }
 
+// A disk that fails is one with a file called "broken" on it.
+static bool is_broken(struct zfs_pool *pool) {
+    uint64_t number;
+    return zfs_lookup(pool->datasets[0], 1, "broken", 6, &number) == 0;
+}
+
 int zfs_sync(struct zfs_pool *pool) {
-    return write_all(pool, 0);
+    return is_broken(pool) ? -EIO : write_all(pool, 0);
 }
 int zfs_export(struct zfs_pool *pool) {
     int status = write_all(pool, STATE_EXPORTED);
