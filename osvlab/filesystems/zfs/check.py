@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import CheckReport, DamagedError, Kind
+from osvlab.filesystems.base import CheckReport, Kind
 from osvlab.filesystems.zfs.dsl import Dataset, dataset_of
-from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
+from osvlab.filesystems.zfs.errors import FORMAT, damaged
 from osvlab.filesystems.zfs.format import DNODE_SIZE, DVA, POINTER_SIZE, BlockPointer, C, ObjectType
 from osvlab.filesystems.zfs.linkcheck import check_links
 from osvlab.filesystems.zfs.lists import deferred_frees, log_blocks
@@ -72,12 +72,12 @@ class _Check:
         self._labels()
         self._object_set(self.pool.mos.name, self.pool.uberblock.root, 0)
         for dnode in self.pool.mos.dnodes():
-            if isinstance(dnode, DamagedError) or dnode.bonus_type != ObjectType.DSL_DATASET:
+            if isinstance(dnode, OsvlabError) or dnode.bonus_type != ObjectType.DSL_DATASET:
                 continue
             try:
                 dataset = names.get(dnode.number) or dataset_of(dnode)
                 self._dataset(dataset)
-            except DamagedError as error:
+            except OsvlabError as error:
                 self.complain(error)
         self._attempt(self._deferred)
         self._attempt(self._space)
@@ -85,7 +85,7 @@ class _Check:
     def _attempt(self, what: Callable[[], None]) -> None:
         try:
             what()
-        except DamagedError as error:
+        except OsvlabError as error:
             self.complain(error)
 
     def _labels(self) -> None:
@@ -108,7 +108,7 @@ class _Check:
                 kinds = check_links(Files(objects), self.complain)
                 for kind in (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK):
                     self.counts[_PLURALS[kind]] += kinds.get(kind, 0)
-        except (DamagedError, PoolError) as error:
+        except OsvlabError as error:
             self.complain(error)
 
     # --- blocks --------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class _Check:
         self._block(pointer, owner)
         try:
             objects = ObjectSet(self.pool.blocks, pointer, name)
-        except DamagedError as error:
+        except OsvlabError as error:
             self.complain(error)
             return
         fill = self._tree(objects.meta, since)
@@ -136,7 +136,7 @@ class _Check:
             for dnode in objects.accounting:
                 self._tree(dnode, since)
             self._log(objects)
-        except DamagedError as error:
+        except OsvlabError as error:
             self.complain(error)
 
     def _owner(self, name: str) -> int:
@@ -174,7 +174,7 @@ class _Check:
             if dnode.kind == ObjectType.DNODE:
                 return self._dnodes(dnode, index, pointer, since)
             dnode.read_data(pointer, index)
-        except DamagedError as error:
+        except OsvlabError as error:
             self.complain(error)
             return None
         return 1
@@ -204,7 +204,7 @@ class _Check:
         used = 0
         for dnode in dnodes_in(self.pool.blocks, block, first, meta.where, place):
             used += 1
-            if isinstance(dnode, DamagedError):
+            if isinstance(dnode, OsvlabError):
                 self.complain(dnode)
             else:
                 self._tree(dnode, since)
@@ -229,7 +229,7 @@ class _Check:
         try:
             for dva in self.pool.blocks.parts(pointer, what):
                 self._claim(dva, owner)
-        except DamagedError as error:
+        except OsvlabError as error:
             self.complain(error)
         if first is not None and pointer.level:
             place = (first.vdev, first.offset)

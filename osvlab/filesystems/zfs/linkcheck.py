@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import DamagedError, Kind
 from osvlab.filesystems.zfs.errors import damaged
 from osvlab.filesystems.zfs.format import ObjectType
@@ -44,7 +45,7 @@ def check_links(files: Files, complain: Callable[[Exception], None]) -> dict[Kin
     links = _Links()
     directories: list[Dnode] = []
     for dnode in files.objects.dnodes():
-        if isinstance(dnode, DamagedError):
+        if isinstance(dnode, OsvlabError):
             complain(dnode)
         elif dnode.bonus_type in _FILES:
             _file(files, dnode, links, directories, complain)
@@ -53,7 +54,7 @@ def check_links(files: Files, complain: Callable[[Exception], None]) -> dict[Kin
     for dnode in directories:
         try:
             _names(dnode, links)
-        except DamagedError as error:
+        except OsvlabError as error:
             complain(error)
     for problem in _wrong(files, links, roots, waiting):
         complain(problem)
@@ -71,7 +72,7 @@ def _file(
         found = files.attributes(dnode)
         if found.kind is Kind.SYMLINK:
             files.target(dnode)
-    except DamagedError as error:
+    except OsvlabError as error:
         complain(error)
         return
     links.found[dnode.number] = found
@@ -109,7 +110,7 @@ def _delete_queue(files: Files, complain: Callable[[Exception], None]) -> set[in
     number = files.master.number(b"DELETE_QUEUE")
     try:
         return {entry.number for entry in Zap(files.objects.dnode(number)).entries()} if number else set()
-    except DamagedError as error:
+    except OsvlabError as error:
         complain(error)
         return set()
 

@@ -1,6 +1,7 @@
 """LZJB, ZFS's first compression: flag bytes, each followed by eight literals or matches.
 
-A match is two bytes, big-endian: six bits length - 3, ten bits distance back.
+A match is two bytes, big-endian: six bits length - 3, ten bits distance back. The items of a flag byte
+are taken as runs of literals with matches between them, which a table gives for each flag byte.
 
 Source of the format: OpenZFS, module/zfs/lzjb.c.
 """
@@ -8,6 +9,21 @@ Source of the format: OpenZFS, module/zfs/lzjb.c.
 from __future__ import annotations
 
 __all__ = ["lzjb_decompress"]
+
+
+def _runs_of(flags: int) -> tuple[tuple[int, ...], int]:
+    """Return how many literals stand before each match, and how many behind the last."""
+    runs, run = [], 0
+    for bit in range(8):
+        if flags >> bit & 1:
+            runs.append(run)
+            run = 0
+        else:
+            run += 1
+    return tuple(runs), run
+
+
+_RUNS = [_runs_of(flags) for flags in range(256)]
 
 
 def lzjb_decompress(data: bytes, size: int) -> bytes:
@@ -24,42 +40,30 @@ def lzjb_decompress(data: bytes, size: int) -> bytes:
     b'aaaaaa'
     """
     out = bytearray()
-    here, end, made = 0, len(data), 0
-    try:
-        while made < size:
-            flags = data[here]
-            here += 1
-            if not flags:  # eight literals, the most common flags of data that hardly compress
-                out += data[here : here + 8]
-                here += 8
-                made += 8
-                if here > end:
-                    break
-                continue
-            for _ in range(8):
-                if flags & 1:
-                    pair = data[here] << 8 | data[here + 1]
-                    here += 2
-                    length, back = (pair >> 10) + 3, pair & 0x3FF
-                    if not 0 < back <= made:
-                        raise ValueError(f"a match reaches {back} bytes back after {made}")
-                    start = made - back
-                    if length <= back:
-                        out += out[start : start + length]
-                    elif back == 1:
-                        out += out[start:] * length
-                    else:
-                        out += (out[start:] * (length // back + 1))[:length]
-                    made += length
-                else:
-                    out.append(data[here])
-                    here += 1
-                    made += 1
-                if made >= size:
-                    break
-                flags >>= 1
-    except IndexError:
-        pass
+    here, end = 0, len(data)
+    while len(out) < size and here < end:
+        runs, tail = _RUNS[data[here]]
+        here += 1
+        for run in runs:
+            if run:
+                out += data[here : here + run]
+                here += run
+            if here + 2 > end or len(out) >= size:
+                break
+            first = data[here]
+            back = (first & 3) << 8 | data[here + 1]
+            here += 2
+            length = (first >> 2) + 3
+            start = len(out) - back
+            if start < 0 or not back:
+                raise ValueError(f"a match reaches {back} bytes back after {len(out)}")
+            if length <= back:
+                out += out[start : start + length]
+            else:
+                out += (out[start:] * (length // back + 1))[:length]
+        else:
+            out += data[here : here + tail]
+            here += tail
     if len(out) < size:
         raise ValueError(f"the compressed data end after {len(out)} of {size} bytes")
     return bytes(out[:size])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from osvlab.filesystems.base import DamagedError
+from osvlab.errors import OsvlabError
 from osvlab.filesystems.zfs.blocks import Blocks
 from osvlab.filesystems.zfs.errors import damaged
 from osvlab.filesystems.zfs.format import (
@@ -296,14 +296,14 @@ class ObjectSet:
         pointer = self.meta.pointer_to(index)
         return self.blocks.place(pointer) if pointer is not None else 0
 
-    def dnodes(self) -> Iterator[Dnode | DamagedError]:
+    def dnodes(self) -> Iterator[Dnode | OsvlabError]:
         """Yield all objects, and errors in place of those that are lost."""
         for level, index, pointer in self.meta.walk():
             if level:
                 continue
             try:
                 block = self.meta.read_data(pointer, index)
-            except DamagedError as error:
+            except OsvlabError as error:
                 yield error
                 continue
             first = index * self.slots
@@ -312,7 +312,7 @@ class ObjectSet:
 
 def dnodes_in(
     blocks: Blocks, block: bytes, first: int, where: str, place: int
-) -> Iterator[Dnode | DamagedError]:
+) -> Iterator[Dnode | OsvlabError]:
     """Yield the dnodes of a block of them, and errors in place of those that cannot be right.
 
     Parameters
@@ -331,7 +331,7 @@ def dnodes_in(
         if block[slot * DNODE_SIZE] and first + slot:
             try:
                 yield _dnode_in(blocks, block, slot, first + slot, where, place)
-            except DamagedError as error:
+            except OsvlabError as error:
                 yield error
         slot += _slots_at(block, slot)
 

@@ -10,7 +10,7 @@ Nothing in a leaf can make a loop: chains are followed for no more chunks than t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,33 +234,37 @@ class Zap:
         block = self.dnode.block(number) if 0 < number <= self.dnode.max_block else None
         if block is None:
             raise self._damaged(f"has a leaf in block {number}, where none is")
-        try:
-            return Leaf(block)
-        except LeafError as error:
-            raise self._damaged(str(error), number) from None
+        return Leaf(block, lambda problem: self._damaged(problem, number))
 
     def leaf(self, number: int) -> Leaf:
         """Return a leaf by its block, checked."""
         return self._leaf(number)
 
 
-class LeafError(ValueError):
-    """A leaf cannot be right."""
-
-
 class Leaf:
-    """A block of a fat ZAP that holds entries."""
+    """A block of a fat ZAP that holds entries.
 
-    def __init__(self, block: bytes) -> None:
+    Parameters
+    ----------
+    block
+        Its bytes.
+    wrong
+        Makes the error that is raised when it cannot be right, from what is wrong.
+    """
+
+    def __init__(self, block: bytes, wrong: Callable[[str], Exception]) -> None:
+        self._wrong = wrong
+        if len(block) < 1024:
+            raise wrong(f"is a leaf of {len(block)} bytes")
         kind, _, self.prefix, magic, _, self.count, self.prefix_length, _, _ = LEAF_HEAD.unpack_from(block)
         if kind != C.ZAP_LEAF or magic != C.ZAP_LEAF_MAGIC:
-            raise LeafError("is no leaf")
+            raise self._wrong("is no leaf")
         self.block = block
         self.buckets = len(block) // 32
         self.start = _LEAF_HEAD_SIZE + 2 * self.buckets
         self.chunks = (len(block) - self.start) // _CHUNK
         if self.prefix_length > 48 or self.count > self.chunks:
-            raise LeafError(f"is a leaf of {self.count} entries and {self.prefix_length} bits")
+            raise self._wrong(f"is a leaf of {self.count} entries and {self.prefix_length} bits")
 
     def entries(self) -> Iterator[ZapEntry]:
         """Yield its entries."""
@@ -276,7 +280,7 @@ class Leaf:
                 count += 1
                 yield here, self._entry(here)
         if count != self.count:
-            raise LeafError(f"has {count} entries and says that it has {self.count}")
+            raise self._wrong(f"has {count} entries and says that it has {self.count}")
 
     def numbers(self) -> tuple[list[bytes], list[int]]:
         """Return its names, and the first integer of each value.
@@ -288,7 +292,7 @@ class Leaf:
         found = np.flatnonzero(chunks["kind"] == C.CHUNK_ENTRY)
         entries = chunks[found]
         if len(found) != self.count:
-            raise LeafError(f"has {len(found)} entries and says that it has {self.count}")
+            raise self._wrong(f"has {len(found)} entries and says that it has {self.count}")
         first = np.minimum(entries["name"], self.chunks - 1), np.minimum(entries["value"], self.chunks - 1)
         usual = (entries["size"] == 8) & (entries["count"] == 1)
         usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
@@ -318,19 +322,19 @@ class Leaf:
                 if entry.name == name:
                     return entry
             chunk = following
-        raise LeafError("has a chain of entries that is a loop")
+        raise self._wrong("has a chain of entries that is a loop")
 
     def _place(self, chunk: int, kind: int) -> int:
         here = self.start + _CHUNK * chunk
         if chunk >= self.chunks or self.block[here] != kind:
-            raise LeafError(f"has a chain that leads to chunk {chunk}, which is none of it")
+            raise self._wrong(f"has a chain that leads to chunk {chunk}, which is none of it")
         return here
 
     def _entry(self, here: int) -> ZapEntry:
         _, size, _, name_chunk, name_length, chunk, count, _, _ = LEAF_ENTRY.unpack_from(self.block, here)
         code = _INTEGERS.get(size)
         if code is None or not 0 < name_length <= MAX_NAME or count * size > MAX_VALUE:
-            raise LeafError(f"has an entry with a name of {name_length} bytes, {count} values of {size}")
+            raise self._wrong(f"has an entry with a name of {name_length} bytes, {count} values of {size}")
         name = self._bytes(name_chunk, name_length)
         values = struct.unpack(f">{count}{code}", self._bytes(chunk, count * size))
         return ZapEntry(name[:-1] if name[-1:] == b"\0" else name, size, values)
