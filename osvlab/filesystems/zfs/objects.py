@@ -26,6 +26,7 @@ __all__ = ["Dnode", "ObjectSet", "dnodes_in"]
 MAX_LEVELS = 10
 _INDIRECT_SHIFTS = range(7, 22)
 _CORE: int = C.DNODE_CORE_SIZE
+_SPILL: int = C.DNODE_SPILL
 _TYPE = C.objset.fields["type"].offset
 _ZIL_LOG = C.objset.fields["zil"].offset + C.zil_header.fields["log"].offset
 _PROJECT_USED = 2048
@@ -101,7 +102,7 @@ class Dnode:
     @property
     def spill(self) -> BlockPointer | None:
         """Pointer to the block with attributes that did not fit; None when there is none."""
-        if not self.flags & C.DNODE_SPILL:
+        if not self.flags & _SPILL:
             return None
         return BlockPointer.unpack(self.raw, len(self.raw) - POINTER_SIZE)
 

@@ -21,6 +21,7 @@ MASTER_NODE = 1
 MAX_VERSION = 5
 _FILESYSTEM = 2
 _SEC = 10**9
+_ZNODE = len(C.znode)
 _U64 = struct.Struct("<Q")
 _TIME = struct.Struct("<2Q")
 # Attributes that are numbers; the first six every file has.
@@ -149,7 +150,7 @@ class Files:
 
     def _old(self, dnode: Dnode) -> Attributes:
         bonus = dnode.bonus
-        if len(bonus) < C.znode.size:
+        if len(bonus) < _ZNODE:
             raise damaged(f"znode of {dnode.name}", dnode.offset, f"has {len(bonus)} bytes")
         found = ZNODE_HEAD.unpack_from(bonus)
         _, mode, size, parent, links, xattrs, device, flags, owner, group = found[8:18]
@@ -202,5 +203,5 @@ class Files:
             if found is None or len(found) < size:
                 raise damaged(dnode.name, dnode.offset, "is a symbolic link without a target")
             return found[:size]
-        behind = dnode.bonus_room[C.znode.size :]
+        behind = dnode.bonus_room[_ZNODE:]
         return behind[:size] if size <= len(behind) else dnode.read(0, size)

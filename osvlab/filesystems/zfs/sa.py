@@ -18,6 +18,9 @@ from osvlab.filesystems.zfs.zap import Zap
 __all__ = ["Attribute", "SystemAttributes"]
 
 _MAX_ATTRIBUTES = 1024
+_MAX_KNOWN = 1024
+_HEADER = len(C.sa_header)
+_MAGIC = C.SA_MAGIC
 
 
 class Attribute(NamedTuple):
@@ -58,6 +61,7 @@ class SystemAttributes:
         master = Zap(objects.dnode(number))
         registry = Zap(objects.dnode(master.number(b"REGISTRY")))
         layouts = Zap(objects.dnode(master.number(b"LAYOUTS")))
+        self._known: dict[bytes, list[tuple[str, int, int]]] = {}  # by header: files have few of them
         self.attributes: dict[int, Attribute] = {}
         for entry in registry.entries():
             name = entry.name.decode("ascii", "backslashreplace")
@@ -87,12 +91,22 @@ class SystemAttributes:
 
     def places(self, data: bytes, dnode: Dnode) -> list[tuple[str, int, int]]:
         """Return name, start and end of each attribute in a bonus or a spill block."""
-        if len(data) < C.sa_header.size:
+        if len(data) < _HEADER:
             raise damaged(f"attributes of {dnode.name}", dnode.offset, f"are {len(data)} bytes")
         magic, info = SA_HEAD.unpack_from(data)
         here = (info >> 10) * 8
+        known = self._known.get(data[:here])
+        if known is not None and known[-1][2] <= len(data):
+            return known
+        found = self._places(data, dnode, magic, info)
+        if found and len(self._known) < _MAX_KNOWN:
+            self._known[data[:here]] = found
+        return found
+
+    def _places(self, data: bytes, dnode: Dnode, magic: int, info: int) -> list[tuple[str, int, int]]:
+        here = (info >> 10) * 8
         layout = self.layouts.get(info & 0x3FF)
-        if magic != C.SA_MAGIC or layout is None or not 8 <= here <= len(data):
+        if magic != _MAGIC or layout is None or not 8 <= here <= len(data):
             raise damaged(
                 f"attributes of {dnode.name}",
                 dnode.offset,

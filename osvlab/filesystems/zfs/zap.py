@@ -30,6 +30,8 @@ from osvlab.filesystems.zfs.objects import Dnode
 __all__ = ["Zap", "ZapEntry", "zap_hash"]
 
 _CHUNK: int = C.LEAF_CHUNK_SIZE
+_ENTRY: int = C.CHUNK_ENTRY
+_ARRAY: int = C.CHUNK_ARRAY
 _END: int = C.CHUNK_END
 _ARRAY_BYTES = 21
 _INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -276,7 +278,7 @@ class Leaf:
         block, start, end = self.block, self.start, self.start + self.chunks * _CHUNK
         count = 0
         for here in range(start, end, _CHUNK):
-            if block[here] == C.CHUNK_ENTRY:
+            if block[here] == _ENTRY:
                 count += 1
                 yield here, self._entry(here)
         if count != self.count:
@@ -289,7 +291,7 @@ class Leaf:
         """
         block = self.block
         chunks = np.frombuffer(block, _CHUNKS, self.chunks, self.start)
-        found = np.flatnonzero(chunks["kind"] == C.CHUNK_ENTRY)
+        found = np.flatnonzero(chunks["kind"] == _ENTRY)
         entries = chunks[found]
         if len(found) != self.count:
             raise self._wrong(f"has {len(found)} entries and says that it has {self.count}")
@@ -297,7 +299,7 @@ class Leaf:
         usual = (entries["size"] == 8) & (entries["count"] == 1)
         usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
         usual &= (entries["length"] > 0) & (entries["length"] <= _ARRAY_BYTES)
-        usual &= (chunks["kind"][first[0]] == C.CHUNK_ARRAY) & (chunks["kind"][first[1]] == C.CHUNK_ARRAY)
+        usual &= (chunks["kind"][first[0]] == _ARRAY) & (chunks["kind"][first[1]] == _ARRAY)
         values = np.frombuffer(block, _BIG, self.chunks, self.start)["value"][first[1]].tolist()
         starts = (first[0].astype(np.int64) * _CHUNK + (self.start + 1)).tolist()
         ends = (entries["length"].astype(np.int64) - 1).tolist()
@@ -315,7 +317,7 @@ class Leaf:
         for _ in range(self.chunks):
             if chunk == _END:
                 return None
-            here = self._place(chunk, C.CHUNK_ENTRY)
+            here = self._place(chunk, _ENTRY)
             _, _, following, _, length, _, _, _, stored = LEAF_ENTRY.unpack_from(self.block, here)
             if stored == value and length == len(name) + 1:
                 entry = self._entry(here)
@@ -343,12 +345,12 @@ class Leaf:
         if not length:
             return b""
         if length <= _ARRAY_BYTES:
-            here = self._place(chunk, C.CHUNK_ARRAY)
+            here = self._place(chunk, _ARRAY)
             return self.block[here + 1 : here + 1 + length]
         parts = []
         left = length
         while left > 0:
-            _, piece, chunk = LEAF_ARRAY.unpack_from(self.block, self._place(chunk, C.CHUNK_ARRAY))
+            _, piece, chunk = LEAF_ARRAY.unpack_from(self.block, self._place(chunk, _ARRAY))
             parts.append(piece)
             left -= _ARRAY_BYTES
         return b"".join(parts)[:length]
