@@ -13,6 +13,7 @@ from osvlab.filesystems.base import DamagedError, Filesystem, Kind
 from osvlab.filesystems.zfs import Pool, ZfsFilesystem
 from osvlab.filesystems.zfs.check import check_pool
 from osvlab.filesystems.zfs.errors import PoolError
+from osvlab.filesystems.zfs.explain.labels import explain_pool
 
 Facts = dict[bytes, object]
 LABEL = 256 << 10
@@ -123,6 +124,27 @@ def facts_of(files: Filesystem, complain: Callable[[OsvlabError], None]) -> Fact
     return found
 
 
+def unexplained(pool: Pool, limit: int = 300) -> list[OsvlabError]:
+    """Walk from the label through so many structures, breadth first, and return the errors on the way."""
+    errors: list[OsvlabError] = []
+    pending = [explain_pool(pool)]
+    for structure in pending:
+        try:
+            assert str(structure)
+            assert structure.raw is not None
+            pointers = structure.pointers[: 2 + limit // len(pending)]
+        except OsvlabError as error:
+            errors.append(error)
+            continue
+        for pointer in pointers:
+            try:
+                if len(pending) < limit:
+                    pending.append(pointer.read())
+            except OsvlabError as error:
+                errors.append(error)
+    return errors
+
+
 def read_all(image: Path, dataset: str) -> tuple[Facts, list[OsvlabError]]:
     """Return what an image gives, and the errors; anything else that is raised is a bug."""
     errors: list[OsvlabError] = []
@@ -136,6 +158,7 @@ def read_all(image: Path, dataset: str) -> tuple[Facts, list[OsvlabError]]:
     except OsvlabError as error:
         errors.append(error)
     errors += check_pool(pool).problems
+    errors += unexplained(pool)
     pool.close()
     return found, errors
 
