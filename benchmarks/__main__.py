@@ -16,12 +16,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import boot, cycles, disk, images, network, sizes, startup
+from benchmarks import boot, cycles, disk, images, network, sizes, startup, zfs_images
 from benchmarks.harness import Row, registered
 from osvlab.errors import OsvlabError
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (startup, sizes, boot, images, disk, cycles, network)  # importing them registers what they measure
+# Importing them registers what they measure.
+MODULES = (startup, sizes, boot, images, zfs_images, disk, cycles, network)
 
 
 def main() -> int:
