@@ -9,8 +9,8 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from osvlab.filesystems.zfs.format import SA_HEAD, ZNODE_HEAD, C
 from osvlab.filesystems.zfs.writer.blocks import BIRTH
@@ -74,8 +74,7 @@ _ALL_MAY_EXECUTE = 0x100
 _AUTO_INHERIT = 0x40
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is known of a file, directory or link.
 
     Attributes

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from osvlab.filesystems.zfs.checksums import fletcher4, sha256
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
@@ -26,8 +26,7 @@ _LENGTH = struct.Struct(">I")
 Compress = Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """A block as it will be stored, not yet placed.
 
     Attributes
