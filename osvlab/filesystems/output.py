@@ -12,7 +12,7 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import HostFile
 
-__all__ = ["ChangedFileError", "Output", "UnreadableFileError", "changed_error", "open_source"]
+__all__ = ["ChangedFileError", "Output", "UnreadableFileError", "changed_error", "copy_range", "open_source"]
 
 _BUFFER = 256 * 1024  # fits the processor's L2 cache; larger was slower
 _KERNEL_COPY = 1024 * 1024  # from this size on copy_file_range beats read and write
@@ -137,19 +137,51 @@ class Output:
 
     def _copy_in_kernel(self, fd: int, file: HostFile, length: int) -> None:
         assert self._fd is not None
-        while length:
-            try:
-                count = os.copy_file_range(fd, self._fd, length)
-            except OSError as error:
-                if error.errno not in _CANNOT_COPY:
-                    raise
-                count = 0
-            if count == 0:  # some filesystems cannot, some say 0: reading tells what is true
-                self._copy_through_buffer(fd, file, length)
-                self.flush()
-                return
-            self.written += count
-            length -= count
+        copied = copy_range(fd, None, self._fd, None, length)
+        self.written += copied
+        if copied < length:
+            self._copy_through_buffer(fd, file, length - copied)
+            self.flush()
+
+
+def copy_range(
+    source: int, source_offset: int | None, target: int, target_offset: int | None, length: int
+) -> int:
+    """Copy bytes from one open file to another inside the host kernel, as far as it can.
+
+    Parameters
+    ----------
+    source, target
+        Descriptors.
+    source_offset, target_offset
+        Where; None: at the file's own position, which moves on.
+    length
+        How many bytes.
+
+    Returns
+    -------
+    int
+        How many were copied. It may be fewer: some filesystems cannot, some say 0 at the end and some
+        before. Reading tells what is true.
+    """
+    done = 0
+    while done < length:
+        try:
+            count = os.copy_file_range(
+                source,
+                target,
+                length - done,
+                None if source_offset is None else source_offset + done,
+                None if target_offset is None else target_offset + done,
+            )
+        except OSError as error:
+            if error.errno not in _CANNOT_COPY:
+                raise
+            break
+        if count == 0:
+            break
+        done += count
+    return done
 
 
 def open_source(file: HostFile) -> int:

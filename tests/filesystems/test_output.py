@@ -55,7 +55,7 @@ def test_a_host_that_cannot_copy_inside_its_kernel(
 
 def test_a_host_that_stops_copying_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy, calls = os.copy_file_range, iter([1_000_000, 0])
-    monkeypatch.setattr(os, "copy_file_range", lambda fd, out, _: (n := next(calls)) and copy(fd, out, n))
+    monkeypatch.setattr(os, "copy_file_range", lambda fd, out, *_: (n := next(calls)) and copy(fd, out, n))
     file = source(tmp_path / "f")
     assert written(file, tmp_path) == expected(file)
 

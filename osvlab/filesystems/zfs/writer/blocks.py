@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+from osvlab.filesystems.output import copy_range
 from osvlab.filesystems.zfs.checksums import fletcher4, sha256
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
 from osvlab.filesystems.zfs.writer.space import Space
 
-__all__ = ["BIRTH", "HOLE", "Blocks", "Codec", "Disk", "NoDisk", "Sealed", "Usage"]
+__all__ = ["BIRTH", "HOLE", "Blocks", "Codec", "Disk", "Kept", "NoDisk", "Sealed", "Usage"]
 
 BIRTH = 4  # the transaction group in which everything came to be: the first one of a pool
 HOLE = bytes(128)
@@ -44,6 +46,27 @@ class Sealed(NamedTuple):
     data: bytes
     lsize: int
     compression: int
+    words: tuple[int, int, int, int]
+
+
+class Kept(NamedTuple):
+    """A block of a file in an older image.
+
+    Attributes
+    ----------
+    record
+        Which of its file.
+    offset, stored
+        Bytes from the start of the image, and how many.
+    compression, lsize, words
+        As in `Sealed`.
+    """
+
+    record: int
+    offset: int
+    stored: int
+    compression: int
+    lsize: int
     words: tuple[int, int, int, int]
 
 
@@ -141,6 +164,8 @@ class Disk:
         self.base = stream.tell() if base is None else base
         self._start = self._end = 0
         self._waiting: list[bytes] = []
+        # A run of bytes to copy: from a file, whose positions are so much larger, from here, to there.
+        self._source, self._shift, self._copy_from, self._copied_to = -1, 0, 0, 0
 
     def twin(self) -> Disk:
         """Return another one that collects writes of its own to the same place."""
@@ -149,13 +174,17 @@ class Disk:
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes at an offset of the vdev, now or later."""
         if offset != self._end or self._end - self._start >= _BATCH or len(self._waiting) >= _VECTOR:
-            self.flush()
+            self._flush_writes()
             self._start = offset
         self._waiting.append(data)
         self._end = offset + len(data)
 
     def flush(self) -> None:
         """Hand everything that waits to the stream."""
+        self._flush_copy()
+        self._flush_writes()
+
+    def _flush_writes(self) -> None:
         waiting, self._waiting = self._waiting, []
         at, self._start = self.base + self._start, self._end
         if not waiting:
@@ -171,6 +200,32 @@ class Disk:
             while rest:
                 count = os.pwrite(self.fd, rest, at + done)
                 rest, done = rest[count:], done + count
+
+    def copy(self, offset: int, source: int, position: int, length: int) -> None:
+        """Copy bytes of an open file to an offset of the vdev, now or later.
+
+        Parameters
+        ----------
+        source, position
+            Descriptor of the file, and where in it.
+        """
+        if (source, position - offset, offset) != (self._source, self._shift, self._copied_to):
+            self._flush_copy()
+            self._source, self._shift, self._copy_from = source, position - offset, offset
+        self._copied_to = offset + length
+
+    def _flush_copy(self) -> None:
+        at, end = self._copy_from, self._copied_to
+        self._copy_from = end
+        if self.fd is not None:
+            at += copy_range(self._source, at + self._shift, self.fd, self.base + at, end - at)
+        while at < end:
+            data = os.pread(self._source, min(end - at, _BATCH), at + self._shift)
+            if not data:
+                raise OSError(errno.EIO, "the old image became shorter")
+            self._stream.seek(self.base + at)
+            self._stream.write(data)
+            at += len(data)
 
     def finish(self, size: int) -> None:
         """Flush, and let the stream end where the vdev does, if that is later than it ends now."""
@@ -231,6 +286,16 @@ class Blocks:
         pointer = self._pointer(places, sealed, stored, ObjectType.FILE_CONTENTS, 0, 1)
         return pointer, asize, self.disk.base + VDEV_DATA + offset
 
+    def take_over(self, kept: Kept, source: int) -> tuple[bytes, int, int]:
+        """Copy a block of a file from an older image; return what `place` does."""
+        asize = kept.stored + self._mask & ~self._mask
+        offset = self.space.take(asize)
+        self.disk.copy(VDEV_DATA + offset, source, kept.offset, asize)
+        self.charge(asize, kept.stored, kept.lsize)
+        places = (asize >> 9, offset >> 9, 0, 0, 0, 0)
+        pointer = self._pointer(places, kept, kept.stored, ObjectType.FILE_CONTENTS, 0, 1)
+        return pointer, asize, self.disk.base + VDEV_DATA + offset
+
     def store(self, data: bytes, kind: int, *, level: int = 0, fill: int = 1) -> tuple[bytes, int]:
         """Write two copies of a block of metadata; return its pointer and the space that both take."""
         sealed = self.codec.seal(data)
@@ -257,7 +322,7 @@ class Blocks:
         usage.uncompressed += uncompressed
 
     def _pointer(
-        self, places: tuple[int, ...], sealed: Sealed, stored: int, kind: int, level: int, fill: int
+        self, places: tuple[int, ...], sealed: Sealed | Kept, stored: int, kind: int, level: int, fill: int
     ) -> bytes:
         properties = (
             (sealed.lsize >> 9) - 1

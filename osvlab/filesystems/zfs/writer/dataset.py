@@ -9,7 +9,7 @@ from collections.abc import Callable
 from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
 from osvlab.filesystems.zfs.format import DNODE_SIZE, ObjectType
 from osvlab.filesystems.zfs.writer.attributes import Attributes, layouts, registry, sa_bonus, znode
-from osvlab.filesystems.zfs.writer.blocks import HOLE, Blocks
+from osvlab.filesystems.zfs.writer.blocks import HOLE, Blocks, Kept, Sealed
 from osvlab.filesystems.zfs.writer.objects import (
     META_LEVELS,
     make_dnode,
@@ -18,7 +18,7 @@ from osvlab.filesystems.zfs.writer.objects import (
     tree_of,
 )
 from osvlab.filesystems.zfs.writer.plan import DatasetPlan, Item, Options
-from osvlab.filesystems.zfs.writer.reuse import Kept, Reuse
+from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.sources import block_size_of, sealed_records
 from osvlab.filesystems.zfs.writer.zap import Entry, make_zap
 
@@ -101,18 +101,23 @@ class _Dataset:
             kept = []
             used = 0
             while following is not None and following[0] == number:
-                _, record, sealed = following
-                pointer, taken, place = self.blocks.place(sealed)
+                _, record, block = following
+                pointer, taken, place = self._place(block)
                 leaves[record] = pointer, 1
                 used += taken
-                kept.append(
-                    Kept(record, place, len(sealed.data), sealed.compression, sealed.lsize, sealed.words)
-                )
+                stored = block.stored if isinstance(block, Kept) else len(block.data)
+                kept.append(Kept(record, place, stored, block.compression, block.lsize, block.words))
                 following = next(records, None)
             self._put(number, self._file(item, node, leaves, used))
             if self.reuse is not None and isinstance(node, HostFile):
                 self.reuse.keep(node, kept)
             progress(node.size)
+
+    def _place(self, block: Sealed | Kept) -> tuple[bytes, int, int]:
+        if isinstance(block, Kept):
+            assert self.reuse is not None
+            return self.blocks.take_over(block, self.reuse.fd)
+        return self.blocks.place(block)
 
     def _file(
         self, item: Item, node: HostFile | Content, leaves: dict[int, tuple[bytes, int]], used: int

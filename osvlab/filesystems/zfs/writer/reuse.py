@@ -2,8 +2,8 @@
 
 A record, beside other caches, says for each file of an image which blocks it became and where they
 lie. When the image is built again, a file that is still the same (device, inode, time of its last
-change of any kind, size) gives the same blocks; they are taken from the old image and checked against
-their checksums, so it does not matter if a guest has written to that since. The result is, byte for byte,
+change of any kind, size) gives the same blocks. They are copied from the old image; if anybody has written
+to that since, such as a guest, each is checked against its checksum first. The result is, byte for byte,
 what building it afresh would give.
 """
 
@@ -16,44 +16,22 @@ import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from osvlab.filesystems.tree import HostFile
-from osvlab.filesystems.zfs.writer.blocks import Codec, Sealed
+from osvlab.filesystems.zfs.writer.blocks import Codec, Kept, Sealed
 from osvlab.filesystems.zfs.writer.plan import Options
 from osvlab.paths import cache_dir, replacing
 
-__all__ = ["Kept", "Reuse"]
+__all__ = ["Reuse"]
 
-_MAGIC = b"osvlab blocks 1\n"
-_HEAD = struct.Struct("<16s32s32sQ")  # magic, digest of what follows, what the blocks depend on, files
+_MAGIC = b"osvlab blocks 2\n"
+_HEAD = struct.Struct("<16s32s32s5Q")  # magic, digest of the rest, what blocks depend on, the image, files
 _FILE = struct.Struct("<4QQ")
 _BLOCK = struct.Struct("<2QIIQ4Q")
 # A file may change again while its clock, which ticks up to a hundred times a second, shows the same time.
 _TICK = 20_000_000
 
 Key = tuple[int, int, int, int]
-
-
-class Kept(NamedTuple):
-    """A block in the old image.
-
-    Attributes
-    ----------
-    record
-        Which of its file.
-    offset, stored
-        Bytes from the start of the image, and how many.
-    compression, lsize, words
-        As in `Sealed`.
-    """
-
-    record: int
-    offset: int
-    stored: int
-    compression: int
-    lsize: int
-    words: tuple[int, int, int, int]
 
 
 class Reuse:
@@ -65,21 +43,34 @@ class Reuse:
         The image.
     options
         How its pool is written.
+
+    Attributes
+    ----------
+    untouched
+        Whether nobody has written to the old image since: its blocks need not be checked.
     """
 
     def __init__(self, output: Path, options: Options) -> None:
+        self._output = output
         place = os.fsencode(os.path.realpath(output))
         self._record = cache_dir("blocks") / hashlib.sha256(place).hexdigest()[:32]
         self._needs = _needs(options)
         self._fd = -1
         self._files: dict[Key, list[Kept]] = {}
+        self.untouched = False
         self._new: list[tuple[Key, list[Kept]]] = []
         self._started = time.time_ns()
         try:
             self._fd = os.open(output, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            self._files = _load(self._record.read_bytes(), self._needs)
+            self._files, image = _load(self._record.read_bytes(), self._needs)
+            self.untouched = image == _identity(os.fstat(self._fd))
         except OSError:
             pass  # there is no image yet, or nothing is known of it
+
+    @property
+    def fd(self) -> int:
+        """Descriptor of the old image; -1 if there is none."""
+        return self._fd
 
     def close(self) -> None:
         """Let go of the old image."""
@@ -105,10 +96,10 @@ class Reuse:
 
     def save(self) -> None:
         """Write down what is known of the new image, which is in its place now."""
-        body = b"".join(_dump(self._new))
-        digest = hashlib.sha256(body).digest()
+        image = _identity(os.stat(self._output))
+        rest = struct.pack("<5Q", *image, len(self._new)) + b"".join(_dump(self._new))
         with replacing(self._record) as temporary:
-            temporary.write_bytes(_HEAD.pack(_MAGIC, digest, self._needs, len(self._new)) + body)
+            temporary.write_bytes(_MAGIC + hashlib.sha256(rest).digest() + self._needs + rest)
 
 
 def _needs(options: Options) -> bytes:
@@ -130,23 +121,27 @@ def _dump(files: Iterable[tuple[Key, list[Kept]]]) -> Iterable[bytes]:
             yield _BLOCK.pack(record, offset, stored, compression, lsize, *words)
 
 
-def _load(data: bytes, needs: bytes) -> dict[Key, list[Kept]]:
-    """Return what a record says; nothing if it is of another kind, or damaged."""
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _load(data: bytes, needs: bytes) -> tuple[dict[Key, list[Kept]], tuple[int, ...]]:
+    """Return what a record says of files, and of which image; nothing if it is another's, or damaged."""
     if len(data) < _HEAD.size:
-        return {}
-    magic, digest, needed, count = _HEAD.unpack_from(data)
-    body = memoryview(data)[_HEAD.size :]
-    if magic != _MAGIC or needed != needs or hashlib.sha256(body).digest() != digest:
-        return {}
+        return {}, ()
+    magic, digest, needed, *image, count = _HEAD.unpack_from(data)
+    rest = memoryview(data)[_HEAD.size - 40 :]
+    if magic != _MAGIC or needed != needs or hashlib.sha256(rest).digest() != digest:
+        return {}, ()
     files: dict[Key, list[Kept]] = {}
-    at = 0
+    at = _HEAD.size
     for _ in range(count):
-        device, inode, changed, size, blocks = _FILE.unpack_from(body, at)
+        device, inode, changed, size, blocks = _FILE.unpack_from(data, at)
         at += _FILE.size
         end = at + blocks * _BLOCK.size
         files[device, inode, changed, size] = [
             Kept(record, offset, stored, compression, lsize, (a, b, c, d))
-            for record, offset, stored, compression, lsize, a, b, c, d in _BLOCK.iter_unpack(body[at:end])
+            for record, offset, stored, compression, lsize, a, b, c, d in _BLOCK.iter_unpack(data[at:end])
         ]
         at = end
-    return files
+    return files, tuple(image)

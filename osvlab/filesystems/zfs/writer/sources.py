@@ -13,16 +13,16 @@ from functools import partial
 
 from osvlab.filesystems.output import changed_error, open_source
 from osvlab.filesystems.tree import Content, HostFile
-from osvlab.filesystems.zfs.writer.blocks import Codec, Sealed
+from osvlab.filesystems.zfs.writer.blocks import Codec, Kept, Sealed
 from osvlab.filesystems.zfs.writer.ordered import in_order
 from osvlab.filesystems.zfs.writer.plan import MAY_HAVE_HOLES, data_records
-from osvlab.filesystems.zfs.writer.reuse import Kept, Reuse
+from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.space import RECORD
 
 __all__ = ["block_size_of", "sealed_records"]
 
 File = HostFile | Content
-Record = tuple[int, int, Sealed]  # which file, which of its records, and that
+Record = tuple[int, int, Sealed | Kept]  # which file, which of its records, and that
 Batch = Callable[[], list[Record]]
 
 _BATCH = 1 << 20
@@ -138,7 +138,9 @@ class _Reader:
     def _from_old(self, key: int, kept: list[Kept]) -> list[Record] | None:
         """Return blocks from the old image; None if one is no longer there."""
         assert self._reuse is not None
-        found = []
+        if self._reuse.untouched:
+            return [(key, block.record, block) for block in kept]
+        found: list[Record] = []
         for block in kept:
             sealed = self._reuse.read(block, self._codec)
             if sealed is None:

@@ -170,11 +170,15 @@ class PoolWriter:
                 progress(done, plan.content_bytes)
 
         datasets = []
-        for dataset in plan.datasets:
-            blocks.usage = Usage()
-            pointer = store_dataset(blocks, dataset, options, self._reuse, stored)
-            datasets.append(StoredDataset(dataset, pointer, blocks.usage))
-        blocks.flush()
+        try:
+            for dataset in plan.datasets:
+                blocks.usage = Usage()
+                pointer = store_dataset(blocks, dataset, options, self._reuse, stored)
+                datasets.append(StoredDataset(dataset, pointer, blocks.usage))
+            blocks.flush()
+        finally:
+            if self._reuse is not None:
+                self._reuse.close()
         identity = _identity(plan, datasets)
         plain = Codec(None, options.checksum, options.ashift)
         root, array = store_pool(disk, space, plain, identity, datasets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.zfs import open_zfs
 from osvlab.filesystems.zfs.writer import reuse as reuse_module
+from osvlab.filesystems.zfs.writer.blocks import Kept
 from osvlab.filesystems.zfs.writer.plan import Options
 from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.write import plan_zfs, write_zfs
@@ -141,9 +143,43 @@ def test_what_changed_a_moment_ago_may_change_again_unseen(site: Site) -> None:
     assert len(site.read) > 80
 
 
-def test_a_record_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_nobody_touched_is_copied_unread(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = site.build()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a block was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reuse, "read", refuse)
+        assert site.build() == first
+    with open(site.image, "r+b") as image:  # the same byte as before, but who knows
+        image.seek(5 << 20)
+        byte = image.read(1)
+        image.seek(5 << 20)
+        image.write(byte)
+    os.utime(site.image)
+    read: list[Kept] = []
+    real = Reuse.read
+    monkeypatch.setattr(
+        Reuse, "read", lambda self, kept, codec: read.append(kept) or real(self, kept, codec)
+    )
+    assert site.build() == first
+    assert len(read) > 80
+
+
+def test_blocks_are_copied_into_any_stream(site: Site) -> None:
+    first = site.build()
+    plan = plan_zfs(read_tree(site.tree), free=0)
+    reuse = Reuse(site.image, plan.options)
+    assert reuse.untouched
+    stream = io.BytesIO()
+    write_zfs(plan, stream, reuse=reuse)
+    assert stream.getvalue() == first[1 << 20 :]
+
+
+def test_without_an_image_there_is_nothing_to_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     reuse = Reuse(tmp_path / "absent.img", Options())
-    reuse.save()
+    assert not reuse.untouched
     reuse.close()
     reuse.close()
