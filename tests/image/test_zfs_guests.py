@@ -117,8 +117,10 @@ int main(int argc, char **argv) {
 """
 
 
-@pytest.fixture(scope="module")
-def osv() -> Kernel:
+@pytest.fixture(scope="module", params=["lab", "osv"])
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    if request.param == "lab":
+        return Kernel.lab()
     if not OSV:
         pytest.skip("OSVLAB_OSV_ZFS_KERNEL names no OSv kernel with ZFS")
     return Kernel.open(OSV)
@@ -180,15 +182,16 @@ def judge(image: Image, folder: Path) -> None:
 @pytest.mark.qemu
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["lz4", "gzip-1", None])
-def test_osv_boots_from_it_reads_all_and_writes(
-    osv: Kernel, source: Path, tmp_path: Path, compression: str | None
+def test_a_guest_boots_from_it_reads_all_and_writes(
+    kernel: Kernel, source: Path, tmp_path: Path, compression: str | None
 ) -> None:
     image = build(
-        source, "/walk 700", fs="zfs", kernel=osv, output=tmp_path / "x.img", compression=compression
+        source, "/walk 700", fs="zfs", kernel=kernel, output=tmp_path / "x.img", compression=compression
     )
     with run(image, memory="512M", verbose=True, persist=True, timeout=200) as vm:
         vm.wait_for(walked(source / "tree"), 180)
         assert vm.wait(100) == Exited(0)
+    assert "rror" not in vm.console.text
     judge(image, tmp_path)
     with pool_of(image) as files:
         names = {entry.name for entry in files.list(files.find("/new"))}
