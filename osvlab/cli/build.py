@@ -13,6 +13,7 @@ from osvlab.cli.progress import Progress
 from osvlab.cli.recipe import (
     add_image_options,
     add_source_options,
+    image_options,
     name_of,
     show_image,
     show_reasons,
@@ -71,7 +72,11 @@ def do(options: argparse.Namespace) -> int:
         if options.verbose:
             show_reasons(recipe.with_modules(chosen_modules(options.module)), progress)
         image = build(
-            recipe, kernel=options.kernel, modules=options.module, size=options.size, output=output
+            recipe,
+            kernel=options.kernel,
+            modules=options.module,
+            output=output,
+            **image_options(options),
         )
     show_image(image, options)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.progress import Progress
-from osvlab.cli.recipe import add_image_options, show_image, show_reasons
+from osvlab.cli.recipe import add_image_options, image_options, show_image, show_reasons
 from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def do(options: argparse.Namespace) -> int:
         recipe = _recipe(options.path, options.command_line, options.fs)
         if options.verbose:
             show_reasons(recipe, progress)
-        image = build(recipe, kernel=kernel, size=options.size, output=output)
+        image = build(recipe, kernel=kernel, output=output, **image_options(options))
     show_image(image, options)
     return 0
 

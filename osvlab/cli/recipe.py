@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_image_options",
     "add_source_options",
+    "image_options",
     "name_of",
     "show_image",
     "show_reasons",
@@ -26,10 +27,17 @@ __all__ = [
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Declare what every image has."""
-    parser.add_argument("--fs", default="rofs", help="filesystem: rofs or ramfs (default rofs)")
+    parser.add_argument("--fs", default="rofs", help="filesystem: rofs, zfs or ramfs (default rofs)")
     parser.add_argument(
         "-s", "--size", metavar="SIZE", help="bytes for the filesystem, such as 1G, if it can be written to"
     )
+    parser.add_argument(
+        "--compression",
+        metavar="HOW",
+        default="lz4",
+        help="of zfs: lz4 (default), gzip, gzip-1 to gzip-9, off",
+    )
+    parser.add_argument("--via", default="host", help="who formats and fills the disk: host (default)")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="say of everything in the image why it is there"
     )
@@ -37,6 +45,12 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="the image as JSON on stdout; steps as JSON on stderr"
     )
+
+
+def image_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `build` is to be told of that."""
+    compression = None if options.compression == "off" else options.compression
+    return {"size": options.size, "compression": compression, "via": options.via}
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

@@ -104,7 +104,7 @@ class Recipe(FromProgram):
             What the guest runs. Without it, the only ELF program at the top of
             the directory.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class Recipe(FromProgram):
             What the guest runs. Without it what OSv's build left in the file ``cmdline`` beside the
             manifest, and if there is none, the only ELF program at the top.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
         variables
             Values of ``%(NAME)s`` and ``${NAME}``. Known without being given are ``libgcc_s_dir``;
             ``MODULE_DIR``, the manifest's folder; and ``OSV_BASE``, if the environment has it.
@@ -198,7 +198,7 @@ class Recipe(FromProgram):
         command
             What the guest runs instead of the Capstanfile's ``cmdline``.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
         base
             A kernel, or an image whose files go in first, instead of the one that the Capstanfile
             names: a file, or the name of one in Capstan's repository (``~/.capstan``).
@@ -254,7 +254,7 @@ class Recipe(FromProgram):
             What the guest runs. Without it the scripts that `boot` names, or else those that the
             package's ``meta/run.yaml`` does; each config_set there is a script ``/run/NAME``.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
         packages
             Folders in which required packages are looked for, before Capstan's own
             (``~/.capstan/packages``).
@@ -314,7 +314,7 @@ class Recipe(FromProgram):
         command
             What the guest runs.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
         options
             Further parameters of `from_capstanfile`, `from_manifest` or `from_package`.
 
@@ -355,7 +355,7 @@ class Recipe(FromProgram):
             What the guest runs. Without it what the source says, and if that says nothing, the
             only ELF program at the top.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
 
         Raises
         ------

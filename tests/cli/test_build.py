@@ -125,9 +125,32 @@ def test_the_name_of_an_image_where_capstan_takes_it(capsys: pytest.CaptureFixtu
     assert "hint: To build the Capstanfile here: osvlab build -o myimage.img" in told
 
 
+def test_a_zfs_image_as_it_is_asked_for(hello: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("app").mkdir()
+    shutil.copy(hello, "app/hello")
+    Path("app/text").write_bytes(b"again " * 50_000)
+    words = ["build", "app", "--fs", "zfs", "--size", "300M", "-o", "x.img"]
+    sizes = []
+    for how in ("lz4", "off"):
+        assert main([*words, "--compression", how]) == 0
+        image = Image("x.img")
+        assert (image.filesystem, image.root_partition.size) == ("zfs", 300 << 20)
+        sizes.append(image.allocated)
+    assert sizes[1] - sizes[0] > 200_000
+    capsys.readouterr()
+    assert main([*words, "--compression", "off"]) == 0
+    assert "nothing changed since x.img was made" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
+        (
+            ["build", "app", "--fs", "zfs", "--compression", "zstd"],
+            "unknown compression of a ZFS pool: 'zstd'",
+        ),
+        (["build", "app", "--fs", "zfs", "--via", "post"], "unknown way to fill a disk: 'post'"),
+        (["build", "app", "--fs", "zfs", "--size", "1M"], "a pool of 1048576 bytes is too small"),
         (["build", "app", "--boot", "x"], "it is a directory, which has no use for boot"),
         (["build", "app", "-D", "x"], "--define x: not NAME=VALUE"),
         (["build", "gone"], "no such directory: gone"),

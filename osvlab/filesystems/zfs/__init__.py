@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from osvlab.filesystems.zfs.pool import Pool
     from osvlab.filesystems.zfs.reader import ZfsFilesystem, open_zfs
+    from osvlab.filesystems.zfs.writer.plan import ZfsDataset
+    from osvlab.filesystems.zfs.writer.write import plan_zfs, write_zfs
 
-_HOMES = {"Pool": "pool", "ZfsFilesystem": "reader", "open_zfs": "reader"}
+_HOMES = {
+    "Pool": "pool",
+    "ZfsDataset": "writer.plan",
+    "ZfsFilesystem": "reader",
+    "open_zfs": "reader",
+    "plan_zfs": "writer.write",
+    "write_zfs": "writer.write",
+}
 
-__all__ = ["Pool", "ZfsFilesystem", "open_zfs"]
+__all__ = ["Pool", "ZfsDataset", "ZfsFilesystem", "open_zfs", "plan_zfs", "write_zfs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,6 +34,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_tree_is_read_back(tree: Path, tmp_path: Path, name: str) -> None:
     with open_zfs([write_pool(tree, tmp_path / "pool.img", **VARIANTS[name])]) as files:
         assert assert_same(files, tree) > 100
+        assert files.check().ok, str(files.check())
         assert files.pool.state == "exported"
         assert not files.pool.notes
 
