@@ -183,7 +183,8 @@ static int write_configs(struct zfs_pool *pool, uint8_t *region) {
     return 0;
 }
 
-// Only the state and the txg change; what else there is belongs to whoever made the pool.
+// Only the state changes; what else there is belongs to whoever made the pool. The txg in particular
+// must not be newer than that of the configuration among the pool's objects.
 int label_write(struct zfs_pool *pool) {
     uint8_t *region = zfs_services->allocate(LABEL_NVLIST_SIZE);
     uint8_t *spare = zfs_services->allocate(LABEL_NVLIST_SIZE);
@@ -194,11 +195,9 @@ int label_write(struct zfs_pool *pool) {
     status = best_config(pool, &region, &spare, &config);
     if (status < 0)
         goto out;
-    status = -EINVAL;
-    if (!nvlist_set_u64(&config, "state", pool->state) ||
-        !nvlist_set_u64(&config, "txg", pool->uberblock.txg))
-        goto out;
-    status = write_configs(pool, region);
+    status = nvlist_set_u64(&config, "state", pool->state) ? 0 : -EINVAL;
+    if (status == 0)
+        status = write_configs(pool, region);
 out:
     if (region != NULL)
         zfs_services->free(region, LABEL_NVLIST_SIZE);

@@ -38,10 +38,13 @@ static int command_open(void) {
     return status;
 }
 
+// format IMAGE NAME ASHIFT COMPRESSION [PATH]: what the labels call the disk.
 static int command_format(void) {
     struct file_disk new;
     struct zfs_format format = {words[2], (unsigned)number(3), (unsigned)number(4)};
     file_disk_open(&new, words[1]);
+    if (word_count > 5)
+        new.disk.path = words[5];
     int status = zfs_format(&new.disk, &format);
     file_disk_close(&new);
     return status;
