@@ -91,6 +91,23 @@ def test_what_opens_nothing_writes_nothing(tool: ZfsTool, image: Path) -> None:
     assert image.read_bytes() == before
 
 
+def test_labels_keep_the_txg_of_the_configuration(tool: ZfsTool, image: Path) -> None:
+    """A real OSv takes no label that is newer than the configuration among the pool's objects."""
+    tool.format(image, POOL)
+
+    def labels() -> list[tuple[int, int]]:
+        numbers = [zfs.config_numbers(image, offset) for offset in zfs.label_offsets(image)]
+        return [(label["state"], label["txg"]) for label in numbers]
+
+    assert labels() == [(1, 4)] * 4
+    tool.open(image, POOL)
+    tool.put(b"/file", b"words")
+    tool.run("sync")
+    assert labels() == [(0, 4)] * 4
+    tool.export()
+    assert labels() == [(1, 4)] * 4
+
+
 def test_a_new_pool_takes_the_place_of_an_old_one(tool: ZfsTool, image: Path) -> None:
     tool.format(image, "old")
     tool.open(image, "old")

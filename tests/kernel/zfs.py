@@ -59,6 +59,22 @@ def change_labels(image: Path, change: Callable[[bytes], bytes]) -> None:
             file.write(seal(region, offset + CONFIG))
 
 
+def config_numbers(image: Path, label: int) -> dict[str, int]:
+    """The numbers in the configuration of the label at this offset."""
+    with image.open("rb") as file:
+        file.seek(label + CONFIG)
+        region = file.read(4096)
+    found, at = {}, 12
+    while size := struct.unpack_from(">I", region, at)[0]:
+        (length,) = struct.unpack_from(">I", region, at + 8)
+        after = at + 12 + (length + 3) // 4 * 4
+        kind, _, value = struct.unpack_from(">IIQ", region, after)
+        if kind == 8:
+            found[region[at + 12 : at + 12 + length].decode()] = value
+        at += size
+    return found
+
+
 def overwrite(image: Path, offset: int, data: bytes) -> None:
     with image.open("r+b") as file:
         file.seek(offset)
