@@ -16,11 +16,11 @@ RING = 128 << 10
 
 
 def sources(*names: str) -> list[str]:
-    """Some of the module's files, or all of them."""
+    """Some of the module's files, or all of them but its glue to the kernel."""
     if names:
         return [f"{MODULE}/{name}.c" for name in names]
     found = sorted(path.name for path in (host.KERNEL / MODULE).glob("*.c"))
-    return [f"{MODULE}/{name}" for name in found]
+    return [f"{MODULE}/{name}" for name in found if not name.startswith("guest_")]
 
 
 LOWER = sources(
