@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import host, test_zfs_fuzz, test_zfs_power, zfs
+from tests.kernel import host, test_zfs_damage, test_zfs_fuzz, test_zfs_power, zfs
 from tests.soak.conftest import SECONDS
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
@@ -30,3 +30,10 @@ def test_damage(tmp_path: Path, chance: random.Random) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         host.run(fuzz, str(image), "300", str(chance.randrange(2**40)), seconds=600)
+
+
+def test_damaged_disks(tmp_path: Path, chance: random.Random) -> None:
+    pool = test_zfs_damage.Pool(tmp_path)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        test_zfs_damage.attack(pool, chance, 10)
