@@ -111,14 +111,43 @@ class ZfsTool:
             if found.type == 4:
                 yield from self.walk(child)
 
-    def tree(self) -> dict[bytes, tuple[object, ...]]:
-        """Everything in the dataset, comparable with `host_tree` of the same files."""
+    def tree(self, top: bytes = b"") -> dict[bytes, tuple[object, ...]]:
+        """Everything in a directory, comparable with `host_tree` of the same files."""
         tree: dict[bytes, tuple[object, ...]] = {}
-        for path, found in self.walk():
+        for path, found in self.walk(top):
             stat = self.stat(path)
             assert stat.mode >> 12 == found.type
-            tree[path] = (stat.mode, self.content(path, stat))
+            tree[path[len(top) :]] = (stat.mode, self.content(path, stat))
         return tree
+
+    def load(self, source: Path, path: bytes) -> None:
+        """Make a directory with what a folder of this host has in it, hard links and holes too."""
+        seen: dict[int, bytes] = {}
+        self.run("make", path, "40755")
+        top = os.fsencode(source)
+        for folder, folders, files in os.walk(top):
+            for name in folders + files:
+                host = os.path.join(folder, name)
+                info, target = os.lstat(host), path + host[len(top) :]
+                if info.st_ino in seen:
+                    self.run("link", seen[info.st_ino], target)
+                    continue
+                kind = info.st_mode >> 12
+                link = [os.readlink(host)] if kind == 0o12 else []
+                self.run("make", target, f"{info.st_mode:o}", *link)
+                if kind == 0o10:
+                    self.load_file(host, target)
+                    seen[info.st_ino] = target
+
+    def load_file(self, host: bytes, path: bytes) -> None:
+        with open(host, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self.run("truncate", path, size)
+            offset = 0
+            while part := file.read(1 << 17):
+                if any(part):
+                    self.put(path, part, offset)
+                offset += len(part)
 
     def content(self, path: bytes, stat: Stat) -> object:
         if stat.mode >> 12 == 0o04:
