@@ -35,7 +35,7 @@ def build(library: Path, name: str) -> Path:
     return host.build(library.parent / name, [f"tests/host/{name}.c", str(library)], flags)
 
 
-@pytest.mark.parametrize("name", ["names_test", "files_test", "wait_test"])
+@pytest.mark.parametrize("name", ["names_test", "files_test", "wait_test", "cache_test"])
 def test_calls_behave_as_on_linux(name: str, library: Path) -> None:
     assert host.run(build(library, name)) == "ok\n"
 

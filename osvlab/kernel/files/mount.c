@@ -18,6 +18,7 @@ static u64 next_id = 2;
 // What can be mounted. Modules add to it, and nothing is ever taken away.
 static const struct filesystem *filesystems[16] = {&ramfs, &devfs, &procfs, &sysfs, &rofs};
 static size_t filesystem_count = 5;
+static bool on_disks; // there are some that write to disks
 
 void names_lock(void) {
     mutex_lock(&names);
@@ -71,6 +72,7 @@ int filesystem_register(const struct filesystem *filesystem) {
                                                                : 0;
     if (status == 0)
         filesystems[filesystem_count++] = filesystem;
+    on_disks |= filesystem->sync != NULL;
     names_unlock();
     return status;
 }
@@ -302,11 +304,11 @@ int mounts_sync(void) {
 }
 
 bool files_to_finish(void) {
-    return next_to_sync(0) != NULL;
+    return on_disks && next_to_sync(0) != NULL;
 }
 
 bool mounts_write_back(void) {
-    return next_to_sync(0) != NULL && mounts_sync() == 0;
+    return files_to_finish() && mounts_sync() == 0;
 }
 
 // At the end: everything nobody uses any more, the youngest first, like umount -a. What is in use,
