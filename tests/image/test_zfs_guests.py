@@ -203,6 +203,20 @@ def test_a_guest_boots_from_it_reads_all_and_writes(
 
 
 @pytest.mark.qemu
+@pytest.mark.slow
+def test_a_real_osv_boots_from_what_the_lab_kernel_has_written_to(source: Path, tmp_path: Path) -> None:
+    if not OSV:
+        pytest.skip("OSVLAB_OSV_ZFS_KERNEL names no OSv kernel with ZFS")
+    image = build(source, "/walk 200", fs="zfs", kernel=Kernel.lab(), output=tmp_path / "x.img")
+    with run(image, memory="64M", persist=True, timeout=100) as vm:
+        assert vm.wait() == Exited(0), vm.console.text
+    with run(image, "/walk 0", kernel=OSV, memory="512M", persist=True, timeout=100) as vm:
+        vm.wait_for("walked: ", 90)
+        vm.wait(100)
+    judge(image, tmp_path)
+
+
+@pytest.mark.qemu
 def test_an_image_that_a_guest_writes_to_is_not_replaced(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

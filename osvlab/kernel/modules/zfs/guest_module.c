@@ -203,9 +203,15 @@ static const struct filesystem zfs = {
     .finish = guest_finish,
 };
 
+static struct zfs_services services;
+
 static int start(const struct core_services *given) {
     core = given;
-    zfs_services = &guest_services;
+    struct memory_statistics memory;
+    core->memory_statistics(&memory);
+    services = guest_services;
+    services.cache_bytes = memory.total / 16; // files' contents are in the page cache as well
+    zfs_services = &services;
     return core->filesystem_register(&zfs);
 }
 
