@@ -193,6 +193,22 @@ def test_power_cuts_at_any_moment_lose_nothing_that_was_synced(
         assert console(image, disk, f"{MOUNT}; /disk churned /data {last}") == "churned: ok\n"
 
 
+def test_threads_do_everything_at_once(image: Image, disk: Path) -> None:
+    again = f"/busybox umount /data; {MOUNT}; /disk loose /data"
+    text = console(image, disk, f"{MOUNT}; /disk threads /data 4; {again}", memory=40)
+    assert text == "threads: ok\nloose: ok\n"
+
+
+def test_fstab_and_the_command_line_mount_it(tree: Path, disk: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "tree"
+    shutil.copytree(tree, copy)
+    (copy / "etc").mkdir()
+    (copy / "etc" / "fstab").write_text("none /tmp ramfs\n/dev/vblk1 /data zfs defaults 0 0\n")
+    image = build(copy, command="/busybox true", output=tmp_path / "image")
+    text = console(image, disk, "--mount-fs=zfs,osv/data,/tmp/more /disk write /data; /busybox mount")
+    assert {"osv on /data type zfs (rw)", "osv/data on /tmp/more type zfs (rw)"} <= set(text.splitlines())
+
+
 def test_a_disk_that_fails_is_told_once_and_only_read_from_then_on(
     kind: Kind, image: Image, disk: Path
 ) -> None:

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096
@@ -368,6 +370,121 @@ static void check_churn(unsigned last) {
     }
 }
 
+// --- Everything at once
+
+// Whoever writes byte i of a file writes the same, so whatever order things happen in, a byte is that
+// or, where nothing was written or it was cut, 0.
+#define FILES 6
+#define LARGEST 400000
+static int seconds;
+
+static void check_loose(const uint8_t *data, unsigned seed, size_t from, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (data[i] != 0 && data[i] != byte_at(seed, from + i)) {
+            printf("file %u: byte %zu is %d\n", seed, from + i, data[i]);
+            exit(1);
+        }
+}
+
+static void write_some(int fd, unsigned seed, size_t at, uint8_t *buffer, size_t size) {
+    fill(buffer, seed, at, size);
+    ssize_t put = pwrite(fd, buffer, size, (off_t)at);
+    CHECK(put == (ssize_t)size);
+}
+
+static void read_some(int fd, unsigned seed, size_t at, uint8_t *buffer, size_t size) {
+    ssize_t got = pread(fd, buffer, size, (off_t)at);
+    CHECK(got >= 0);
+    check_loose(buffer, seed, at, (size_t)got);
+}
+
+// Other threads may cut the file at any time, and touching what is gone would be a SIGBUS; so the
+// kernel does it, on behalf of a system call.
+static void map_some(int fd, unsigned seed, size_t at, uint8_t *buffer, size_t size) {
+    static const char zero[1];
+    size_t start = at / PAGE * PAGE;
+    uint8_t *map = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)start);
+    int pipes[2];
+    CHECK(map != MAP_FAILED && pipe(pipes) == 0);
+    buffer[0] = byte_at(seed, at);
+    CHECK(write(pipes[1], buffer, 1) == 1);
+    CHECK(read(pipes[0], map + (at - start), 1) == 1 || errno == EFAULT);
+    if (write(pipes[1], map + (at - start), 1) == 1)
+        CHECK(read(pipes[0], buffer, 1) == 1);
+    CHECK(buffer[0] == byte_at(seed, at) || buffer[0] == zero[0]);
+    CHECK(msync(map, size, MS_SYNC) == 0 && munmap(map, size + PAGE) == 0);
+    CHECK(close(pipes[0]) == 0 && close(pipes[1]) == 0);
+}
+
+static void come_and_go(unsigned number, unsigned *dice) {
+    char name[64], other[64];
+    snprintf(name, sizeof(name), "names/%u-%d", number, rand_r(dice) % 20);
+    snprintf(other, sizeof(other), "names/%u", (unsigned)rand_r(dice) % 20);
+    int fd = open(name, O_CREAT | O_RDWR, 0644);
+    CHECK(fd >= 0);
+    CHECK(write(fd, name, strlen(name)) == (ssize_t)strlen(name));
+    if (rand_r(dice) % 2)
+        CHECK(rename(name, other) == 0);
+    else
+        CHECK(unlink(name) == 0);
+    CHECK(pread(fd, other, 5, 0) == 5 && memcmp(other, "names", 5) == 0 && close(fd) == 0);
+}
+
+static void *act(void *argument) {
+    unsigned number = (unsigned)(uintptr_t)argument, dice = number;
+    uint8_t *buffer = malloc(70000);
+    struct timespec now, end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += seconds;
+    do {
+        unsigned file = (unsigned)rand_r(&dice) % FILES;
+        size_t at = (size_t)rand_r(&dice) % LARGEST, size = 1 + (size_t)rand_r(&dice) % 69999;
+        char name[32];
+        snprintf(name, sizeof(name), "shared%u", file);
+        int fd = open(name, O_CREAT | O_RDWR, 0644), what = rand_r(&dice) % 32;
+        CHECK(fd >= 0);
+        if (what < 10)
+            write_some(fd, file, at, buffer, size);
+        else if (what < 20)
+            read_some(fd, file, at, buffer, size);
+        else if (what < 23)
+            CHECK(ftruncate(fd, (off_t)at) == 0);
+        else if (what < 26)
+            map_some(fd, file, at, buffer, size);
+        else if (what < 27)
+            CHECK(fsync(fd) == 0);
+        else if (what < 28)
+            CHECK(lseek(fd, (off_t)at, SEEK_HOLE) >= 0 || errno == ENXIO);
+        else
+            come_and_go(number, &dice);
+        CHECK(close(fd) == 0);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (now.tv_sec < end.tv_sec);
+    free(buffer);
+    return NULL;
+}
+
+static void all_at_once(void) {
+    pthread_t threads[8];
+    CHECK(mkdir("names", 0755) == 0 || errno == EEXIST);
+    for (uintptr_t i = 0; i < 8; i++)
+        CHECK(pthread_create(&threads[i], NULL, act, (void *)(i + 1)) == 0);
+    for (int i = 0; i < 8; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void check_shared_files(void) {
+    static uint8_t buffer[LARGEST + 70000];
+    for (unsigned file = 0; file < FILES; file++) {
+        char name[32];
+        snprintf(name, sizeof(name), "shared%u", file);
+        int fd = open(name, O_RDONLY);
+        ssize_t got = read(fd, buffer, sizeof(buffer));
+        CHECK(fd >= 0 && got >= 0 && close(fd) == 0);
+        check_loose(buffer, file, 0, (size_t)got);
+    }
+}
+
 // --- A disk that fails
 
 static void fail(void) {
@@ -429,6 +546,12 @@ int main(int count, char **arguments) {
         churn((unsigned)strtoul(arguments[3], NULL, 10));
     else if (strcmp(what, "churned") == 0)
         check_churn((unsigned)strtoul(arguments[3], NULL, 10));
+    else if (strcmp(what, "threads") == 0) {
+        seconds = atoi(arguments[3]);
+        all_at_once();
+        check_shared_files();
+    } else if (strcmp(what, "loose") == 0)
+        check_shared_files();
     else if (strcmp(what, "fail") == 0)
         fail();
     else if (strcmp(what, "busy") == 0)
