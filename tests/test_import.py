@@ -11,7 +11,10 @@ import pytest
 
 import osvlab
 
-HEAVY = ["IPython", "anywidget", "asyncio", "dissect", "elftools", "ipywidgets", "libvirt", "plotly", "qemu"]
+HEAVY = [
+    *("IPython", "anywidget", "asyncio", "dissect", "elftools", "ipywidgets", "libvirt", "lz4", "numpy"),
+    *("plotly", "qemu", "zstandard"),
+]
 
 
 @pytest.mark.parametrize("module", ["osvlab", "osvlab.cli"])

@@ -53,7 +53,8 @@ def check_links(files: Files, complain: Callable[[Exception], None]) -> dict[Kin
     waiting = _delete_queue(files, complain)
     for dnode in directories:
         try:
-            _names(dnode, links)
+            for problem in _names(dnode, links):
+                complain(problem)
         except OsvlabError as error:
             complain(error)
     for problem in _wrong(files, links, roots, waiting):
@@ -84,24 +85,28 @@ def _file(
         links.parents[found.xattrs] = dnode.number
 
 
-def _names(directory: Dnode, links: _Links) -> None:
+def _names(directory: Dnode, links: _Links) -> Iterator[DamagedError]:
+    """Count the names in a directory, and yield what is wrong with them."""
     seen: set[bytes] = set()
     for entry in Zap(directory).entries():
         number = entry.number & OBJECT_MASK
         child = links.found.get(number)
-        what = f"entry {entry.name.decode('utf-8', 'backslashreplace')} of {directory.name}"
-        if entry.name in seen:
-            raise damaged(what, directory.offset, "is there twice")
-        seen.add(entry.name)
-        if child is None:
-            raise damaged(what, directory.offset, f"points to object {number}, which is no file")
         stored = entry.number >> 60
-        if stored and stored != child.mode >> _TYPE_OF_KIND:  # before version 2 none is stored
-            raise damaged(what, directory.offset, f"says that the {child.kind} is of type {stored}")
+        problem = ""
+        if child is None:
+            problem = f"points to object {number}, which is no file"
+        elif entry.name in seen:
+            problem = "is there twice"
+        elif stored and stored != child.mode >> _TYPE_OF_KIND:  # before version 2 none is stored
+            problem = f"says that the {child.kind} is of type {stored}"
+        if problem:
+            what = f"entry {entry.name.decode('utf-8', 'backslashreplace')} of {directory.name}"
+            yield damaged(what, directory.offset, problem)
+        seen.add(entry.name)
         links.names[number] += 1
         links.entries[directory.number] += 1
         links.parents[number] = directory.number
-        if child.kind is Kind.DIRECTORY:
+        if child is not None and child.kind is Kind.DIRECTORY:
             links.folders[directory.number] += 1
 
 

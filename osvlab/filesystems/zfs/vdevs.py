@@ -100,6 +100,7 @@ def find_disks(sources: list[ByteRange]) -> list[Disk]:
                 hint="Name the disk or the partition of it that holds the pool: osvlab inspect.",
             )
         config = max(configs, key=lambda config: _number(config, "txg"))
+        _refuse_two_pools(configs)
         if _number(config, "state") not in _NO_BLOCKS:
             disks.append(Disk(source, labels, config))
     if not disks:
@@ -107,12 +108,17 @@ def find_disks(sources: list[ByteRange]) -> list[Disk]:
             "no ZFS pool: there are only spares and caches, which hold no blocks of it",
             hint="Name the pool's other disks.",
         )
-    guids = {_number(disk.config, "pool_guid"): disk.config.get("name", "?") for disk in disks}
+    _refuse_two_pools([disk.config for disk in disks])
+    return disks
+
+
+def _refuse_two_pools(configs: list[NvList]) -> None:
+    guids = {_number(config, "pool_guid"): config.get("name", "?") for config in configs}
     if len(guids) > 1:
         raise PoolError(
-            f"two pools: {' and '.join(sorted(map(str, guids.values())))}", hint="Open them one by one."
+            f"two pools: {' and '.join(sorted(map(str, guids.values())))}",
+            hint="Open them one by one; of labels on one disk, wipe those that are left of an older pool.",
         )
-    return disks
 
 
 def best_config(disks: list[Disk]) -> NvList:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osvlab.filesystems.zfs import Pool
+from osvlab.filesystems.tree import Content, Directory
+from osvlab.filesystems.zfs import Pool, open_zfs
+from osvlab.filesystems.zfs.blocks import Blocks
 from osvlab.filesystems.zfs.check import check_pool
-from osvlab.filesystems.zfs.format import DVA
+from osvlab.filesystems.zfs.format import DVA, BlockPointer
+from osvlab.filesystems.zfs.objects import ObjectSet
 from osvlab.filesystems.zfs.space import Claims, Run, differences
 from tests.filesystems.zfs.trees import make_tree
+from tests.filesystems.zfs.writer.pools import write_pool
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse, inside
 
 
@@ -102,6 +107,93 @@ def test_damage_is_named(various: Path, tmp_path: Path) -> None:
         f"damaged ZFS: a block of object {big.number} of various/sum-sha256 at byte {place:#x} "
         "has a wrong checksum (sha256)",
     ]
+
+
+class Surgeon:
+    """Changes blocks that are stored as they are, for a reader that believes every checksum."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tree = Directory({name: Content(name * 70_000) for name in (b"a", b"b", b"c")})
+        self.image = write_pool(tree, tmp_path / "p.img", size=64 << 20, compression=None)
+        monkeypatch.setattr(Blocks, "_is_right", lambda self, pointer, data, what: True)
+
+    def places_of(self, pool: Pool, objects: ObjectSet, number: int) -> list[int]:
+        """Where the copies of a dnode are in the image."""
+        index, slot = divmod(number, objects.slots)
+        pointer = objects.meta.pointer_to(index)
+        assert pointer is not None
+        return [pool.blocks.place_of(dva) + slot * 512 for dva in pointer.dvas]
+
+    def dnodes(self) -> dict[bytes, list[int]]:
+        """Where the dnodes of the files are."""
+        with open_zfs([self.image]) as files:
+            objects = files.files.objects
+            return {
+                entry.name: self.places_of(files.pool, objects, entry.number)
+                for entry in files.list(files.root)
+            }
+
+    def write(self, places: list[int], offset: int, data: bytes) -> None:
+        with open(self.image, "r+b") as file:
+            for place in places:
+                file.seek(place + offset)
+                file.write(data)
+
+    def read(self, places: list[int], offset: int, length: int) -> bytes:
+        with open(self.image, "rb") as file:
+            file.seek(places[0] + offset)
+            return file.read(length)
+
+
+def test_a_block_that_nothing_points_to_has_leaked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    places = surgeon.dnodes()[b"b"]
+    lost = BlockPointer.unpack(surgeon.read(places, 64, 128)).dvas[0]
+    surgeon.write(places, 64, bytes(128))
+    said = checked(surgeon.image)
+    assert "1 problem" in said
+    where = (4 << 20) + lost.offset
+    assert f"space of vdev 0 ({lost.asize} bytes) at byte {where:#x} has leaked" in said
+
+
+def test_a_block_of_two_files_is_taken_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    places = surgeon.dnodes()
+    with open_zfs([surgeon.image]) as files:
+        numbers = {entry.name: entry.number for entry in files.list(files.root)}
+    surgeon.write(places[b"b"], 64, surgeon.read(places[b"a"], 64, 128))
+    said = checked(surgeon.image)
+    first, second = sorted((numbers[b"a"], numbers[b"b"]))
+    assert f"is taken twice: by object {first} of osv and by object {second} of osv" in said
+    assert "has leaked" in said
+
+
+def test_a_space_map_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    pool = Pool([surgeon.image])
+    table = pool.mos.dnode(pool.blocks.vdevs[0].metaslab_array)
+    number = next(number for number in struct.unpack("<32Q", table.read(0, 256)) if number)
+    bonus = 64 + 128 * pool.mos.dnode(number).pointer_count
+    surgeon.write(surgeon.places_of(pool, pool.mos, number), bonus, struct.pack("<3Q", number, 0, 0))
+    pool.close()
+    assert "is free, but in use by" in checked(surgeon.image)
+
+
+def test_names_and_links_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    with open_zfs([surgeon.image]) as files:
+        entry = files.find("b")
+        registry = files.files.registry
+        assert registry is not None
+        dnode = files.files.objects.dnode(entry.number)
+        starts = {name: start + 192 for name, start, _ in registry.places(dnode.bonus, dnode)}
+    places = surgeon.dnodes()[b"b"]
+    surgeon.write(places, starts["ZPL_LINKS"], struct.pack("<Q", 5))
+    said = checked(surgeon.image)
+    assert f"object {entry.number} of osv at" in said
+    assert "(file) has 5 links and should have 1" in said
+    surgeon.write(places, starts["ZPL_MODE"], struct.pack("<Q", 0o010644))
+    assert "is of type 8" in checked(surgeon.image)
 
 
 runs = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=12)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,6 +211,64 @@ def test_two_pools_and_none(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
     for data in (b"", bytes(1000), bytes(5 << 20), os.urandom(1 << 20)):
         with pytest.raises(PoolError, match="no ZFS pool"):
             Pool([data])
+
+
+def test_labels_of_two_pools_on_one_disk(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
+    for name in ("older", "newer"):
+        zfs_fuse.create(name, tmp_path / f"{name}.img")
+        zfs_fuse.export(name)
+    disk = bytearray((tmp_path / "newer.img").read_bytes())
+    disk[-(256 << 10) :] = (tmp_path / "older.img").read_bytes()[-(256 << 10) :]
+    with pytest.raises(PoolError, match="two pools: newer and older"):
+        Pool([bytes(disk)])
+
+
+def test_the_newest_uberblock_that_leads_anywhere_is_taken(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
+    image = tmp_path / "p.img"
+    files = zfs_fuse.create("rings", image)
+    for number in range(3):
+        (files / f"file-{number}").write_bytes(b"x" * 100)
+        zfs_fuse.run("zfs", "snapshot", f"rings@s{number}")
+    zfs_fuse.export("rings")
+    with open_zfs([image]) as opened:
+        newest, before = opened.pool.uberblocks[:2]
+    with open(image, "r+b") as file:
+        for dva in newest.root.dvas:
+            file.seek((4 << 20) + dva.offset)
+            file.write(b"torn")
+    with open_zfs([image]) as opened:
+        assert opened.pool.uberblock == before
+        assert f"transaction group {newest.txg} leads nowhere" in opened.pool.notes[-1]
+        assert opened.find("file-0").size == 100
+
+
+BIG = """
+import sys
+from pathlib import Path
+from osvlab.filesystems.zfs import open_zfs
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+
+with open_zfs([sys.argv[1]]) as files:
+    print(sum(map(len, files.read_pieces(files.find("big")))), peak())
+"""
+
+
+@pytest.mark.slow
+def test_five_gigabytes_take_sixty_megabytes(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
+    files = zfs_fuse.create("big", tmp_path / "p.img", size=512 << 20)
+    with open(files / "big", "wb") as file:
+        for place in (0, 1 << 30, 5 << 30):
+            file.seek(place)
+            file.write(os.urandom(40 << 20))
+    zfs_fuse.export("big")
+    ended = subprocess.run(
+        [sys.executable, "-c", BIG, tmp_path / "p.img"], capture_output=True, text=True, check=True
+    )
+    size, megabytes = map(int, ended.stdout.split())
+    assert size == (5 << 30) + (40 << 20)
+    assert megabytes < 60
 
 
 def test_zdb_agrees(various: Path, zdb: Callable[..., str]) -> None:
