@@ -88,19 +88,21 @@ def fletcher4(data: bytes | memoryview, *, swapped: bool = False) -> Words:
     short = -len(words) % _ROW
     if short:  # zeros in front change no sum
         words = np.concatenate([np.zeros(short, words.dtype), words])
-    inner, outer = _coefficients(len(words) // _ROW)
+    count = len(words) // _ROW
+    inner, outer = _coefficients((count - 1).bit_length())
     rows = (words.reshape(-1, _ROW).astype(np.float64) @ inner).astype(np.uint64)
-    a, b, c, d = ((rows * column).sum(dtype=np.uint64) for column in outer)
+    a, b, c, d = ((rows * column[-count:]).sum(dtype=np.uint64) for column in outer)
     return int(a), int(b), int(c), int(d)
 
 
-@lru_cache(maxsize=64)
-def _coefficients(rows: int) -> tuple[Any, Any]:
-    """Return the matrix for words in a row, and for each sum that for rows in a block.
+@lru_cache(maxsize=20)
+def _coefficients(shift: int) -> tuple[Any, Any]:
+    """Return the matrix for words in a row, and for each sum that for 2**shift rows; fewer use its end.
 
     A row of sums (a, b, c, d) that n more words of zeros follow becomes, by Vandermonde's identity,
     d + c n + b C(n+1, 2) + a C(n+2, 3) in the last place, and less of it in those before.
     """
+    rows = 1 << shift
     position = np.arange(_ROW, 0, -1, dtype=np.float64)
     inner = np.stack(
         [

@@ -183,6 +183,25 @@ class ZfsFilesystem(Filesystem):
             )
         return self._dnode(file).read(offset, wanted)
 
+    def read_pieces(self, file: Entry, size: int = 1 << 20) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces of at most `size`: its blocks as they are, and zeros for holes."""
+        self._expect(file, Kind.FILE)
+        dnode = self._dnode(file)
+        done = 0
+        zeros = b""
+        for first, count, pointer in dnode.runs():
+            end = min(file.size, (first + count) * dnode.data_size)
+            if pointer is not None:
+                block = dnode.read_data(pointer, first)[: end - done]
+                for start in range(0, len(block), size):
+                    yield block if len(block) <= size else block[start : start + size]
+                done = max(done, end)
+            while done < end:
+                zeros = zeros if len(zeros) == min(size, end - done) else bytes(min(size, end - done))
+                yield zeros
+                done += len(zeros)
+        yield from (bytes(min(size, file.size - at)) for at in range(done, file.size, size))
+
     def target(self, link: Entry) -> bytes:
         """Return where a symbolic link points."""
         self._expect(link, Kind.SYMLINK)

@@ -124,7 +124,7 @@ def facts_of(files: Filesystem, complain: Callable[[OsvlabError], None]) -> Fact
     return found
 
 
-def unexplained(pool: Pool, limit: int = 300) -> list[OsvlabError]:
+def unexplained(pool: Pool, limit: int = 60) -> list[OsvlabError]:
     """Walk from the label through so many structures, breadth first, and return the errors on the way."""
     errors: list[OsvlabError] = []
     pending = [explain_pool(pool)]
