@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
-import struct
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from osvlab.filesystems.output import copy_range
 from osvlab.filesystems.zfs.checksums import fletcher4, sha256
+from osvlab.filesystems.zfs.compression import compress
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
 from osvlab.filesystems.zfs.writer.space import Space
 
@@ -23,9 +21,6 @@ HOLE = bytes(128)
 MIN_COMPRESSED = 1024
 _BATCH = 1 << 20
 _VECTOR = 512  # IOV_MAX is 1024
-_LENGTH = struct.Struct(">I")
-
-Compress = Callable[[bytes], bytes]
 
 
 class Sealed(NamedTuple):
@@ -84,7 +79,7 @@ class Codec:
     """
 
     def __init__(self, compression: str | None, checksum: str, ashift: int) -> None:
-        self.compression, self._compress = _compressor(compression)
+        self.compression = _number_of(compression)
         self.checksum = Checksum.SHA256 if checksum == "sha256" else Checksum.FLETCHER4
         self.sum = sha256 if checksum == "sha256" else fletcher4
         self._unit = 1 << ashift
@@ -92,8 +87,8 @@ class Codec:
     def seal(self, data: bytes) -> Sealed:
         """Return a block, whose length is a multiple of 512, as it will be stored."""
         size = len(data)
-        if self._compress is not None and size >= MIN_COMPRESSED:
-            packed = self._compress(data)
+        if self.compression != Compression.OFF and size >= MIN_COMPRESSED:
+            packed = compress(self.compression, data)
             stored = len(packed) + 511 & ~511
             unit = self._unit - 1
             if len(packed) <= size - (size >> 3) and stored + unit & ~unit < size + unit & ~unit:
@@ -102,25 +97,12 @@ class Codec:
         return Sealed(data, size, Compression.OFF, self.sum(data))
 
 
-def _compressor(name: str | None) -> tuple[int, Compress | None]:
-    if name is None:
-        return Compression.OFF, None
-    if name == "lz4":
-        import lz4.block
-
-        pack: Callable[..., bytes] = lz4.block.compress
-
-        def lz4_block(data: bytes) -> bytes:
-            packed = pack(data, store_size=False)
-            return _LENGTH.pack(len(packed)) + packed
-
-        return Compression.LZ4, lz4_block
-    level = int(name.partition("-")[2] or 6)
-
-    def gzip_block(data: bytes) -> bytes:
-        return zlib.compress(data, level)
-
-    return Compression.GZIP_1 + level - 1, gzip_block
+def _number_of(compression: str | None) -> Compression:
+    if compression is None:
+        return Compression.OFF
+    if compression == "lz4":
+        return Compression.LZ4
+    return Compression(Compression.GZIP_1 + int(compression.partition("-")[2] or 6) - 1)
 
 
 @dataclass(slots=True)

@@ -25,8 +25,9 @@ from osvlab.filesystems.zfs.format import (
     MICRO_HEAD,
     C,
 )
+from osvlab.filesystems.zfs.zap import zap_hash
 
-__all__ = ["MICRO_ENTRIES", "MICRO_NAME", "Entry", "Zap", "make_zap", "zap_hash"]
+__all__ = ["MICRO_ENTRIES", "MICRO_NAME", "Entry", "Zap", "make_zap"]
 
 MICRO_ENTRIES = (128 << 10) // 64 - 1
 MICRO_NAME = C.MICRO_NAME - 1
@@ -64,33 +65,6 @@ class Zap:
 
     data: bytes
     block_size: int
-
-
-def _table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0xC96C5795D7870F42 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_CRC = _table()
-
-
-def zap_hash(name: bytes, salt: int) -> int:
-    """Return the hash of a name: the top 28 bits of a CRC-64 that begins with the salt.
-
-    Examples
-    --------
-    >>> hex(zap_hash(b"hello", 1 << 32 | 1))
-    '0xbff933e000000000'
-    """
-    table = _CRC
-    value = salt
-    for byte in name:
-        value = value >> 8 ^ table[(value ^ byte) & 255]
-    return value & 0xFFFFFFF000000000
 
 
 def make_zap(entries: Sequence[Entry], salt: int) -> Zap:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.zfs.format import C
-from osvlab.filesystems.zfs.writer.zap import FAT_BLOCK, MICRO_ENTRIES, Entry, make_zap, zap_hash
+from osvlab.filesystems.zfs.writer.zap import FAT_BLOCK, MICRO_ENTRIES, Entry, make_zap
+from osvlab.filesystems.zfs.zap import zap_hash
 from tests.filesystems.strategies import names
 from tests.filesystems.zfs.writer.zaps import read_zap
 

@@ -6,7 +6,8 @@ import struct
 from collections import Counter
 
 from osvlab.filesystems.zfs.format import LEAF_ARRAY, LEAF_ENTRY, C
-from osvlab.filesystems.zfs.writer.zap import Zap, zap_hash
+from osvlab.filesystems.zfs.writer.zap import Zap
+from osvlab.filesystems.zfs.zap import zap_hash
 
 END, FREE, ENTRY, ARRAY = int(C.CHUNK_END), C.CHUNK_FREE, C.CHUNK_ENTRY, C.CHUNK_ARRAY
 Values = dict[bytes, tuple[int, list[int]]]
