@@ -274,7 +274,7 @@ def _plan_dataset(name: str, dataset: ZfsDataset, options: Options) -> DatasetPl
             entries.append((child_name, kind << 60 | child))
         here.entries = entries
         here.links = 2 + len(below)
-        plan.metadata_room += _directory_room(entries)
+        plan.metadata_room += _directory_room(entries) + unit & ~unit
         pending += reversed(below)
     # Dnodes, and the pointers above them.
     plan.metadata_room += (root + len(plan.items)) * 512 * 17 // 16 + (256 << 10)

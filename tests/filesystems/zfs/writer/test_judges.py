@@ -10,15 +10,19 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
+from osvlab.filesystems.base import Kind
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from osvlab.filesystems.zfs import open_zfs
 from osvlab.filesystems.zfs.writer.plan import ZfsDataset
+from tests.filesystems.strategies import facts_of_tree, trees
 from tests.filesystems.zfs.trees import make_tree
 from tests.filesystems.zfs.writer.pools import OLD, VARIANTS, nested, write_pool
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
@@ -105,6 +109,29 @@ def test_zfs_fuse_reads_writes_and_scrubs(zfs_fuse: ZfsFuse, tree: Path, tmp_pat
     with open_zfs([image], pool) as files:
         assert sum(1 for _ in files.walk()) - 1 == count - 1  # without the mounted child's file
         assert (files / "moved/level-1").is_dir()
+
+
+@given(trees())
+@settings(max_examples=12, deadline=None)
+def test_zfs_fuse_reads_random_trees(zfs_fuse: ZfsFuse, tree: Directory) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_pool(tree, Path(folder) / "pool.img", compat="v23", compression=None, name="random", free=0)
+        mount = zfs_fuse.import_pool("random", Path(folder)) / "random"
+        try:
+            found: dict[bytes, tuple[Kind, bytes | None]] = {}
+            base = os.fsencode(mount)
+            for path, folders, files in os.walk(base):
+                found[path.removeprefix(base) or b"/"] = Kind.DIRECTORY, None
+                for name in (*folders, *files):
+                    place = os.path.join(path, name)
+                    inner = place.removeprefix(base)
+                    if os.path.islink(place):
+                        found[inner] = Kind.SYMLINK, os.readlink(place)
+                    elif os.path.isfile(place):
+                        found[inner] = Kind.FILE, Path(os.fsdecode(place)).read_bytes()
+            assert found == facts_of_tree(tree)
+        finally:
+            zfs_fuse.export("random")
 
 
 @pytest.mark.slow
