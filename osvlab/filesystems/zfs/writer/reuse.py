@@ -9,6 +9,7 @@ what building it afresh would give.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -30,6 +31,7 @@ _FILE = struct.Struct("<4QQ")
 _BLOCK = struct.Struct("<2QIIQ4Q")
 # A file may change again while its clock, which ticks up to a hundred times a second, shows the same time.
 _TICK = 20_000_000
+_MOST_RECORDS = 100
 
 Key = tuple[int, int, int, int]
 
@@ -100,6 +102,17 @@ class Reuse:
         rest = struct.pack("<5Q", *image, len(self._new)) + b"".join(_dump(self._new))
         with replacing(self._record) as temporary:
             temporary.write_bytes(_MAGIC + hashlib.sha256(rest).digest() + self._needs + rest)
+        _forget_oldest(self._record.parent)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep the records of the images that were built last."""
+    ages = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # somebody else forgets too
+            ages.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(ages)[:-_MOST_RECORDS]:
+        path.unlink(missing_ok=True)
 
 
 def _needs(options: Options) -> bytes:

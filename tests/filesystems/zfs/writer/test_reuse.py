@@ -183,3 +183,14 @@ def test_without_an_image_there_is_nothing_to_take(tmp_path: Path, monkeypatch: 
     assert not reuse.untouched
     reuse.close()
     reuse.close()
+
+
+def test_records_do_not_pile_up(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reuse_module, "_MOST_RECORDS", 2)
+    for number in range(4):
+        site.image = tmp_path / f"{number}.img"
+        site.build()
+    assert len(list((tmp_path / "cache/osvlab/blocks").iterdir())) == 2
+    site.read.clear()
+    site.build()
+    assert site.read == []
