@@ -22,7 +22,10 @@ BYTES, ENTRIES, LARGE = 200_000_000, 100_000, 5 << 30
 # By what is measured: how the pool is written, and how much faster than GRUB it has to be read.
 POOLS: dict[str, tuple[dict[str, Any], Bound]] = {
     "SHA-256": ({"compression": None, "checksum": "sha256"}, Bound(1, 4, more_is_better=True)),
-    "fletcher4 and lz4": ({"compression": "lz4", "checksum": "fletcher4"}, Bound(0.5, 1, more_is_better=True)),
+    "fletcher4 and lz4": (
+        {"compression": "lz4", "checksum": "fletcher4"},
+        Bound(0.5, 1, more_is_better=True),
+    ),
 }
 # A Python of its own, so that the peak is that of reading.
 PEAK = """

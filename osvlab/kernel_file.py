@@ -21,6 +21,7 @@ __all__ = [
     "KernelNotFoundError",
     "dynamic_symbols",
     "loaded_end",
+    "osv_zfs_root",
     "recognise",
 ]
 
@@ -142,6 +143,25 @@ def _osv_version(path: Path) -> str | None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         found = re.search(rb"\0(v\d+\.\d+\.\d+(?:-\d+-g[0-9a-f]{7,40})?(?:-dirty)?)\0", whole)
         return found[1].decode() if found else None
+
+
+def osv_zfs_root(path: Path) -> str | None:
+    """Say which dataset an OSv kernel mounts as its root; None when that cannot be told.
+
+    Up to 0.57 that was ``osv/zfs``, and the kernel contains that name; since the commit 0e34e4dc it is
+    ``osv``. OSv's builder contains the name anyway: its mkfs makes both.
+    """
+    from osvlab.filesystems.base import DamagedError
+    from osvlab.filesystems.osv_kernel import KernelFile
+
+    try:
+        elf = KernelFile(path).elf
+    except DamagedError:
+        return None
+    content = elf.read_at(0, elf.length)
+    if b"tools/mkfs.so\0" in content:
+        return None
+    return "osv/zfs" if b"\0osv/zfs\0" in content else "osv"
 
 
 def loaded_end(path: Path) -> int:

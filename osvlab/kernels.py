@@ -25,6 +25,7 @@ from osvlab.kernel_file import (
     KernelNotFoundError,
     dynamic_symbols,
     loaded_end,
+    osv_zfs_root,
     recognise,
 )
 from osvlab.osv_console import Verdict, osv_verdict
@@ -230,6 +231,11 @@ class Kernel:
     def linker_rules(self) -> Rules:
         """What the kernel makes of the folders that programs name."""
         return _LAB_RULES if self.kind is KernelKind.LAB else _OSV_RULES
+
+    @cached_property
+    def zfs_root(self) -> str | None:
+        """The dataset of a ZFS pool that the kernel mounts as its root; None when the file does not tell."""
+        return "osv" if self.kind is KernelKind.LAB else osv_zfs_root(self.path)
 
     @cached_property
     def exports(self) -> frozenset[str] | None:

@@ -32,25 +32,48 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         "-s", "--size", metavar="SIZE", help="bytes for the filesystem, such as 1G, if it can be written to"
     )
     parser.add_argument(
-        "--compression",
-        metavar="HOW",
-        default="lz4",
-        help="of zfs: lz4 (default), gzip, gzip-1 to gzip-9, off",
-    )
-    parser.add_argument("--via", default="host", help="who formats and fills the disk: host (default)")
-    parser.add_argument(
         "-v", "--verbose", action="store_true", help="say of everything in the image why it is there"
     )
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument(
         "--json", action="store_true", help="the image as JSON on stdout; steps as JSON on stderr"
     )
+    _add_filling_options(parser)
+
+
+def _add_filling_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how ZFS is made, and by whom."""
+    group = parser.add_argument_group("of --fs zfs")
+    group.add_argument(
+        "--compression", default="lz4", metavar="HOW", help="lz4 (default), gzip, gzip-1 to gzip-9, or off"
+    )
+    group.add_argument(
+        "--ashift",
+        type=int,
+        default=9,
+        metavar="N",
+        help="the smallest block has 2^N bytes: 9 or 12 (default 9)",
+    )
+    group.add_argument(
+        "--via", default="host", help="who formats and fills the disk: host (default), or vm, an empty VM"
+    )
+    group.add_argument(
+        "--builder",
+        metavar="FILE",
+        help="what that VM runs: OSv's zfs_builder-stripped.elf, or a lab kernel "
+        "(default: what belongs to the kernel)",
+    )
 
 
 def image_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what `build` is to be told of that."""
-    compression = None if options.compression == "off" else options.compression
-    return {"size": options.size, "compression": compression, "via": options.via}
+    """Return what was given of these, as `build` takes it."""
+    return {
+        "size": options.size,
+        "compression": None if options.compression == "off" else options.compression,
+        "ashift": options.ashift,
+        "via": options.via,
+        "builder": options.builder,
+    }
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

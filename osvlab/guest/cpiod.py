@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
 
 from osvlab.errors import OsvlabError
-from osvlab.events import Step, step
+from osvlab.events import step
 from osvlab.filesystems.base import show
 from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.host import read_tree
@@ -30,7 +31,7 @@ from osvlab.guest.address import (
 )
 from osvlab.guest.deadline import Deadline
 
-__all__ = ["PORT", "WAITING", "Upload", "UploadError", "upload"]
+__all__ = ["PORT", "WAITING", "Upload", "UploadError", "send", "upload"]
 
 PORT = 10000
 """Where the daemon listens in the guest unless it is told otherwise."""
@@ -113,10 +114,40 @@ def upload(
                 f"no sign of the guest's upload daemon within {timeout:g} s",
                 hint="Is it in the image (modules=['cpiod']) and in the command (/tools/cpiod.so)?",
             ) from error
-    with step("upload") as running, _connect(address, deadline) as connection:
-        sent = _send(connection, files, address, deadline, running, root)
-        confirmed = _answer(connection, address, deadline)
+    with step("upload") as running:
+        sent = send(address, files, running.progress, timeout=deadline.left("upload"), root=root)
         running.bytes = sent.size
+    return sent
+
+
+def send(
+    address: Address,
+    tree: Directory,
+    progress: Callable[[int, int], object],
+    *,
+    timeout: float = 120,
+    root: bool = False,
+) -> Upload:
+    """Send a tree to an upload daemon that waits; see `upload`.
+
+    Parameters
+    ----------
+    address
+        Where the daemon waits.
+    tree, timeout, root
+        As of `upload`.
+    progress
+        Is told how many bytes are sent, of how many.
+
+    Raises
+    ------
+    UploadError, GuestUnreachableError, GuestTimeoutError, TreeError
+        As of `upload`.
+    """
+    deadline = Deadline(timeout)
+    with _connect(address, deadline) as connection:
+        sent = _send(connection, tree, address, deadline, progress, root)
+        confirmed = _answer(connection, address, deadline)
     return Upload(sent.entries, sent.size, confirmed)
 
 
@@ -147,7 +178,7 @@ def _send(
     tree: Directory,
     address: Address,
     deadline: Deadline,
-    running: Step,
+    told: Callable[[int, int], object],
     root: bool,
 ) -> _Sent:
     """Send the archive and then the end of the stream."""
@@ -159,7 +190,7 @@ def _send(
 
     def progress(done: int, total: int) -> None:
         connection.settimeout(deadline.left(f"end of the upload to {address}"))
-        running.progress(done, total)
+        told(done, total)
 
     try:
         with connection.makefile("wb", buffering=0) as stream:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osvlab.errors import OsvlabError
 from osvlab.events import Note, publish, step
@@ -24,9 +25,12 @@ from osvlab.kernels import Capability, Kernel
 from osvlab.paths import cache_dir, format_size, parse_size
 from osvlab.vm.discover import refuse_use
 
+if TYPE_CHECKING:
+    from osvlab.image.builders import Builder
+
 __all__ = ["DiskFullError", "build", "build_recipe"]
 
-_WAYS = ("host",)
+_WAYS = ("host", "vm")
 
 
 def build(
@@ -39,12 +43,15 @@ def build(
     modules: Iterable[str] = (),
     size: int | str | None = None,
     compression: str | None = "lz4",
+    ashift: int = 9,
     via: str = "host",
+    builder: str | os.PathLike[str] | None = None,
     check: bool = True,
 ) -> Image:
     """Make a bootable image of a directory, or of whatever else there is a recipe for.
 
     The same source always gives the same bytes: times that `SOURCE_DATE_EPOCH` puts a limit to included.
+    (In what a VM formats there are random numbers; there the files are the same.)
     The output is sparse, and it appears only when it is whole. What did not change since it was made before
     is not made again.
 
@@ -71,8 +78,13 @@ def build(
         when not given, and of ZFS room for 64 MiB more. A filesystem that nobody can write to needs no more.
     compression
         Of ZFS: ``lz4``, ``gzip``, ``gzip-1`` to ``gzip-9``, or None.
+    ashift
+        Of ZFS: the smallest block has 2 to this power bytes, 9 or 12.
     via
-        Who formats and fills the disk: ``host``.
+        Who formats and fills the disk: ``host``, or ``vm``: an empty VM, to which the files are streamed.
+    builder
+        What that VM runs: OSv's ``zfs_builder-stripped.elf``, or a lab kernel. When not given, the lab
+        kernel builds for itself; for OSv `$OSVLAB_OSV_ZFS_BUILDER` names it, or it lies beside the kernel.
     check
         Whether programs are compared with the kernel first.
 
@@ -97,12 +109,18 @@ def build(
         There is no room. Nothing is left behind.
     ImageInUseError
         The output is a disk that a running guest writes to.
+    EmptyVmError
+        The VM cannot make such a disk, or failed; what it said is in the message.
     """
     chosen = chosen_modules(modules)
     recipe = _recipe(source, command, fs, output)
     if via not in _WAYS:
         raise RecipeError(f"unknown way to fill a disk: {via!r}", hint=f"Usable: {', '.join(_WAYS)}.")
-    options = RootOptions(None if size is None else parse_size(size), compression)
+    if builder is not None and via != "vm":
+        raise RecipeError(
+            f"{os.fspath(builder)} runs in a VM, and the host shall fill the disk", hint="Add via='vm'."
+        )
+    options = RootOptions(None if size is None else parse_size(size), compression, ashift)
     _note_unused(options, recipe.filesystem)
     if not isinstance(kernel, Kernel):
         kernel = (recipe.kernel or Kernel.lab()) if kernel is None else Kernel.open(kernel)
@@ -113,9 +131,10 @@ def build(
                 hint="Build OSv's own modules into its image, or use the lab kernel.",
             )
         recipe = recipe.with_modules(chosen)
+    in_vm = _builder(recipe, kernel, builder, options) if via == "vm" else None
     if output is None:
-        output = _place_in_cache(source, recipe, kernel, options)
-    return build_recipe(recipe, kernel, output, options=options, check=check)
+        output = _place_in_cache(source, recipe, kernel, options, in_vm)
+    return build_recipe(recipe, kernel, output, options=options, builder=in_vm, check=check)
 
 
 def build_recipe(
@@ -124,20 +143,23 @@ def build_recipe(
     output: str | os.PathLike[str],
     *,
     options: RootOptions | None = None,
+    builder: Builder | None = None,
     check: bool = True,
 ) -> Image:
     """Make a bootable image of a recipe, as `build` does of a directory."""
     options = options or RootOptions()
     refuse_use(output, writers_only=True)  # what that guest still writes would be lost
     early = boot_archive(kernel, recipe.filesystem)
-    record = BuildRecord(Path(output), recipe, kernel, (options, hashlib.sha256(early).digest(), check))
+    filled_by = None if builder is None else builder.digest()
+    about = (options, hashlib.sha256(early).digest(), check, filled_by)
+    record = BuildRecord(Path(output), recipe, kernel, about)
     if record.is_current:
         publish(Note(f"nothing changed since {os.fspath(output)} was made"))
         return Image(output, kernel)
     if check:
         with step("preflight"):
             preflight.check(recipe, kernel)
-    write_image(recipe, kernel, Path(output), options, early)
+    write_image(recipe, kernel, Path(output), options, early, builder)
     record.save()
     return Image(output, kernel)
 
@@ -169,6 +191,19 @@ def _recipe(
     return recipe
 
 
+def _builder(
+    recipe: Recipe, kernel: Kernel, named: str | os.PathLike[str] | None, options: RootOptions
+) -> Builder:
+    """Return what an empty VM shall run, once it is clear that it can make the image."""
+    from osvlab.image.builders import suitable_builder
+    from osvlab.image.vm_root import refuse_for_vm, refuse_own_folder
+
+    refuse_for_vm(recipe.tree, recipe.filesystem)
+    found = suitable_builder(kernel, named, compression=options.compression, ashift=options.ashift)
+    refuse_own_folder(recipe.tree, found)
+    return found
+
+
 def _note_unused(options: RootOptions, filesystem: Filesystem) -> None:
     """Say which options mean nothing to a filesystem."""
     if filesystem is Filesystem.ZFS:
@@ -179,6 +214,8 @@ def _note_unused(options: RootOptions, filesystem: Filesystem) -> None:
         )
     if options.compression not in (RootOptions().compression, None):
         publish(Note(f"{options.compression} was asked for: {filesystem} is not compressed"))
+    if options.ashift != RootOptions().ashift:
+        publish(Note(f"an ashift of {options.ashift} was asked for: {filesystem} has none"))
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
@@ -187,7 +224,11 @@ def _real(path: str | os.PathLike[str]) -> Path:
 
 
 def _place_in_cache(
-    source: Recipe | str | os.PathLike[str], recipe: Recipe, kernel: Kernel, options: RootOptions
+    source: Recipe | str | os.PathLike[str],
+    recipe: Recipe,
+    kernel: Kernel,
+    options: RootOptions,
+    builder: Builder | None,
 ) -> Path:
     """Return a path that is always the same for the same image."""
     place = None if isinstance(source, Recipe) else _real(source)
@@ -195,6 +236,7 @@ def _place_in_cache(
     for text in (
         *(os.fspath(place or ""), recipe.command, recipe.filesystem, os.fspath(kernel.path)),
         *(repr(options) if recipe.filesystem is Filesystem.ZFS else "",),
+        *((os.fspath(builder.kernel.path),) if builder is not None else ()),
         *(module.name for module in recipe.modules),
     ):
         told.update(os.fsencode(text) + b"\0")

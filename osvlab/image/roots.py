@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -32,10 +33,13 @@ class RootOptions:
         Bytes; what the content needs, and some to write to, when None.
     compression
         ``lz4``, ``gzip``, ``gzip-1`` to ``gzip-9``, or None.
+    ashift
+        The smallest block has 2 to this power bytes: 9 or 12.
     """
 
     size: int | None = None
     compression: str | None = "lz4"
+    ashift: int = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,19 @@ class Root:
         Writes what makes that a filesystem, when `fill` is through.
     placed
         Is called when the image is in its place.
+    format
+        Is called with the image once all in front of the filesystem is written; what it starts is ended
+        by the stack.
+    verify
+        Reads back what was written, from a path; None where the names in the root directory do.
     """
 
     size: int
     fill: Callable[[FileIO, Progress], object]
     seal: Callable[[], object] = lambda: None
     placed: Callable[[], object] = lambda: None
+    format: Callable[[FileIO, ExitStack], object] = lambda _, __: None
+    verify: Callable[[Path], object] | None = None
 
 
 def plan_root(tree: Directory, filesystem: Filesystem, options: RootOptions, output: Path) -> Root:
@@ -94,9 +105,10 @@ def _plan_zfs(tree: Directory, options: RootOptions, output: Path) -> Root:
     from osvlab.filesystems.zfs.writer.plan import ZfsDataset
     from osvlab.filesystems.zfs.writer.reuse import Reuse
     from osvlab.filesystems.zfs.writer.write import PoolWriter, plan_zfs
+    from osvlab.image.times import in_whole_seconds
 
-    datasets = {"": ZfsDataset(tree, OSV_PROPERTIES)}
-    plan = plan_zfs(datasets, size=options.size, compression=options.compression)
+    datasets = {"": ZfsDataset(in_whole_seconds(tree), OSV_PROPERTIES)}
+    plan = plan_zfs(datasets, size=options.size, compression=options.compression, ashift=options.ashift)
     reuse = Reuse(output, plan.options)
     writer = PoolWriter(plan, sparse=True, reuse=reuse)
     return Root(plan.size, writer.fill, writer.seal, reuse.save)

@@ -1,4 +1,4 @@
-"""Writing an image the host's way: format, fill, seal and verify it, in one file or not at all.
+"""Writing an image: format, fill, seal and verify it, in one file or not at all.
 
 The file has no name before it has been read back, so whatever fails leaves no image, and an older one
 as it was.
@@ -10,8 +10,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osvlab.errors import OsvlabError
 from osvlab.events import step
@@ -26,6 +28,9 @@ from osvlab.image.roots import Root, RootOptions, plan_root
 from osvlab.kernels import DiskStart, Kernel
 from osvlab.paths import format_size, no_space, replacing
 
+if TYPE_CHECKING:
+    from osvlab.image.builders import Builder
+
 __all__ = ["DiskFullError", "ImageError", "write_image"]
 
 _A_MOMENT = 50_000_000
@@ -39,7 +44,14 @@ class ImageError(OsvlabError):
     """An image that was written is not read back as it should be."""
 
 
-def write_image(recipe: Recipe, kernel: Kernel, output: Path, options: RootOptions, early: bytes) -> None:
+def write_image(
+    recipe: Recipe,
+    kernel: Kernel,
+    output: Path,
+    options: RootOptions,
+    early: bytes,
+    builder: Builder | None = None,
+) -> None:
     """Write the image of a recipe.
 
     Parameters
@@ -50,6 +62,8 @@ def write_image(recipe: Recipe, kernel: Kernel, output: Path, options: RootOptio
         The file.
     early
         What the kernel needs before it can mount the root filesystem: the first partition's bytes.
+    builder
+        What an empty VM runs to format and fill the root filesystem; None lets the host do it.
 
     Raises
     ------
@@ -61,26 +75,33 @@ def write_image(recipe: Recipe, kernel: Kernel, output: Path, options: RootOptio
         There is no room.
     ImageError
         What was written does not come back.
+    EmptyVmError
+        The VM failed, and said why.
     OsvlabError
         An option is none, or the image cannot be written.
     """
     total = 0
     try:
-        with replacing(output) as temporary, open(temporary, "r+b", buffering=0) as stream:
+        with (
+            replacing(output) as temporary,
+            open(temporary, "r+b", buffering=0) as stream,
+            ExitStack() as held,
+        ):
             assert isinstance(stream, FileIO)
             with step("format") as running:
-                root = plan_root(recipe.tree, recipe.filesystem, options, output)
+                root = _plan(recipe, options, output, builder)
                 partitions = _partitions(kernel.disk_start(), early, root)
                 total = partitions[-1].offset + root.size
                 running.bytes = _format(stream, recipe, kernel, partitions, early)
+                stream.truncate(total)  # the last bytes may be a hole
+                root.format(stream, held)
             with step("fill") as running:
                 stream.seek(partitions[-1].offset)
                 running.bytes = _fill(stream, root, running.progress)
             with step("seal"):
                 root.seal()
-                stream.truncate(total)  # the last bytes may be a hole
             with step("verify"):
-                _verify(temporary, recipe, kernel)
+                _verify(temporary, recipe, kernel, root)
             # Whatever is written to the image from now on, even at once, makes it newer than this.
             now = time.time_ns()
             os.utime(stream.fileno(), ns=(now, now - _A_MOMENT))
@@ -89,6 +110,14 @@ def write_image(recipe: Recipe, kernel: Kernel, output: Path, options: RootOptio
             raise
         raise _write_error(error, output, total) from error
     root.placed()
+
+
+def _plan(recipe: Recipe, options: RootOptions, output: Path, builder: Builder | None) -> Root:
+    if builder is None:
+        return plan_root(recipe.tree, recipe.filesystem, options, output)
+    from osvlab.image.vm_root import plan_vm_root
+
+    return plan_vm_root(recipe.tree, options, builder)
 
 
 def _partitions(start: DiskStart | None, early: bytes, root: Root) -> list[Partition]:
@@ -152,20 +181,18 @@ def _fill(stream: FileIO, root: Root, progress: Callable[[int, int], object]) ->
     return filled
 
 
-def _verify(path: Path, recipe: Recipe, kernel: Kernel) -> None:
+def _verify(path: Path, recipe: Recipe, kernel: Kernel, root: Root) -> None:
     """Read back what leads to the files: partition table, command line, filesystem, root directory."""
     image = Image(path, kernel)
     try:
         expected = {
             "command line": kernel.command_line(recipe.command, rootfs=recipe.filesystem),
             "filesystem": str(recipe.filesystem),
-            "root directory": ", ".join(sorted(map(os.fsdecode, recipe.tree.children))),
         }
-        found = {
-            "command line": image.command_line,
-            "filesystem": image.filesystem,
-            "root directory": ", ".join(sorted(path.name for path in image.files.iterdir())),
-        }
+        found = {"command line": image.command_line, "filesystem": image.filesystem}
+        if root.verify is None:
+            expected["root directory"] = ", ".join(sorted(map(os.fsdecode, recipe.tree.children)))
+            found["root directory"] = ", ".join(sorted(path.name for path in image.files.iterdir()))
     finally:
         image.close()
     for what, wanted in expected.items():
@@ -174,6 +201,8 @@ def _verify(path: Path, recipe: Recipe, kernel: Kernel) -> None:
                 f"the {what} of the new image is {found[what]!r}, and should be {wanted!r}",
                 hint="This is a bug of the lab, or the disk does not keep what is written to it.",
             )
+    if root.verify is not None:
+        root.verify(path)
 
 
 def _write_error(error: OSError, output: Path, total: int) -> OsvlabError:

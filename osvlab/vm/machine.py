@@ -62,10 +62,22 @@ class DiskAccess(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk file (raw bytes) and what the guest may do to it."""
+    """A disk file (raw bytes) and what the guest may do to it.
+
+    Attributes
+    ----------
+    path
+        The file.
+    access
+        What the guest's writes do to it.
+    durable
+        Whether a guest that asks for its writes to be on the medium waits until they are. Where the file
+        is thrown away when anything fails, that is only slow.
+    """
 
     path: Path
     access: DiskAccess = DiskAccess.READ_ONLY
+    durable: bool = True
 
     def check(self) -> None:
         """Raise `MachineError` unless the file is there and can be opened as asked."""

@@ -141,6 +141,7 @@ def _disks(machine: Machine) -> list[str]:
             DiskAccess.SCRATCH: "snapshot=on",
             DiskAccess.WRITE: "readonly=off",
         }[disk.access]
+        access += "" if disk.durable else ",cache.no-flush=on"
         words += [
             *("-drive", f"if=none,id=disk{number},file=disk{number},format=raw,{access}"),
             *("-device", f"{model},drive=disk{number}" + (first if number == 0 else "")),

@@ -48,13 +48,21 @@ class Monitor:
         One end of a socket pair, not blocking; QEMU has the other. It is the monitor's from now on.
     on_shutdown
         Called when QEMU says that it shuts down, which is before its process ends.
+    on_disk_full
+        Called when the host had no room for what the guest wrote to its disk. QEMU has stopped the guest.
     """
 
-    def __init__(self, connection: socket.socket, on_shutdown: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        on_shutdown: Callable[[], object],
+        on_disk_full: Callable[[], object] = lambda: None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._rest = b""
         self._on_shutdown = on_shutdown
+        self._on_disk_full = on_disk_full
         self._numbers = count(1)
         self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._waiting = {0: self._hello}
@@ -151,3 +159,5 @@ class Monitor:
         elif message.get("event") == "SHUTDOWN":
             self.shutdown_reason = str(message.get("data", {}).get("reason"))
             self._on_shutdown()
+        elif message.get("event") == "BLOCK_IO_ERROR" and message.get("data", {}).get("nospace"):
+            self._on_disk_full()

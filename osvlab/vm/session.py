@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -52,6 +53,8 @@ PAUSE = 0.001
 
 LOOKS = 8
 """Looks without a pause after a quiet while: a line that comes alone is seen as it comes."""
+
+_NO_ROOM = "the host has no room for what the guest writes to its disk"
 
 CRASH_STATUS = 2 * 0x7E + 1
 """QEMU's exit status when the lab kernel crashed: it writes 0x7E to isa-debug-exit."""
@@ -205,7 +208,7 @@ class Session:
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        self.monitor = Monitor(ours, self._shutting_down)
+        self.monitor = Monitor(ours, self._shutting_down, self._disk_full)
         try:
             for name in ("console.out", "report.out", "console.in"):
                 self._pipes.append(_pipe(self.folder.path / name))
@@ -294,6 +297,10 @@ class Session:
     def _kill_the_rest(self) -> None:
         self._shut_down = True
         self._kill()
+
+    def _disk_full(self) -> None:
+        """End the guest, which QEMU has stopped: it would wait for ever for somebody to make room."""
+        self._end(Lost(_NO_ROOM, disk_full=True))
 
     def _end(self, reason: Lost | TimedOut) -> None:
         """Kill QEMU. Nothing is lost by it: what a guest wrote to its disk is in the host's hands."""
@@ -395,6 +402,8 @@ class Session:
             return self.report.outcome
         if self._ending is not None:
             return self._ending
+        if status == -signal.SIGXFSZ:
+            return Lost(_NO_ROOM, disk_full=True)
         if self._shut_down:
             status = 0  # the guest had ended; QEMU only had to be helped
         reason = "triple fault" if self._triple_fault() else self.monitor.shutdown_reason

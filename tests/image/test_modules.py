@@ -131,7 +131,7 @@ def test_the_command_line_builds_and_shows_them(app: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", available_modules())
 def test_the_readme_names_the_options_that_there_are(name: str) -> None:
     text = (modules.SOURCES / "modules" / "README.md").read_text()
-    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | ") and "--port" in line)
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | ") and "`--" in line)
     named = set(re.findall(r"`--([a-z-]+)`", row))
     sources = [path.read_text() for path in (modules.SOURCES / "modules" / name).glob("*.c")]
     usage = next(

@@ -34,7 +34,7 @@ class Pool:
         tool.open(self.image, "lab")
         for number in range(30):
             if number % 10 == 0:
-                tool.run("make", "/folder %d" % number, "40755")
+                tool.run("make", f"/folder {number}", "40755")
             path = b"/folder %d/file %d" % (number // 10 * 10, number)
             size = dice.choice([10, 3000, 140000, 400000])
             self.files[path] = dice.randbytes(size) if number % 2 else b"some words " * (size // 11)

@@ -151,7 +151,7 @@ class _Dataset:
         assert item.entries is not None
         zap = make_zap([Entry(name, (value,)) for name, value in item.entries], self.salt(number))
         facts = Attributes(
-            stat.S_IFDIR | node.mode, len(item.entries) + 2, item.parent, item.links, node.mtime
+            stat.S_IFDIR | node.mode, len(item.entries) + 2, item.parent, item.links, self._time(node.mtime)
         )
         return self._with_blocks(ObjectType.DIRECTORY_CONTENTS, facts, zap.data, zap.block_size)
 
