@@ -16,6 +16,10 @@ from osvlab.demo import compile_example
 from osvlab.errors import OsvlabError
 
 FILES, BYTES = 10_000, 200_000_000
+# What to call it, the folder, and how often to measure there.
+Place = tuple[str, Path, int]
+IN_MEMORY: Place = ("in memory", Path("/dev/shm"), 7)
+ON_DISK: Place = ("on disk", Path("/var/tmp"), 5)
 
 # A Python of its own, so that the peak is the build's. VmHWM is of this program alone, where ru_maxrss
 # would also count what the process was before it became one.
@@ -84,15 +88,15 @@ def images() -> Iterator[tuple[str, str, Bound, Measured]]:
     In memory nothing but the work counts. On a disk its journal decides: there `cp -a` can take ten
     times as long.
     """
-    yield from compared("rofs", "ROFS", Bound(1.5, 1.1), Bound(150, 80))
+    yield from compared("rofs", "ROFS", Bound(1.5, 1.1), Bound(150, 80), (IN_MEMORY, ON_DISK))
 
 
 def compared(
-    fs: str, title: str, time_bound: Bound, memory_bound: Bound
+    fs: str, title: str, time_bound: Bound, memory_bound: Bound, places: tuple[Place, ...]
 ) -> Iterator[tuple[str, str, Bound, Measured]]:
     """Yield rows that compare builds with `cp -a`, and one of the memory that they take."""
     peaks = []
-    for place, folder, times in (("in memory", Path("/dev/shm"), 7), ("on disk", Path("/var/tmp"), 5)):
+    for place, folder, times in places:
         # Room for the tree, its copy, and an image that is replaced only when the new one is whole.
         if not folder.is_dir() or shutil.disk_usage(folder).free < 4 * BYTES:
             continue
@@ -103,5 +107,6 @@ def compared(
         what = f"{title} image from 10,000 files, 200 MB, {place} / cp -a"
         yield what, "x", time_bound, Measured(built / copied, raw)
     if not peaks:
-        raise OsvlabError("no room for a tree of 200 MB in /dev/shm or in /var/tmp")
+        folders = " or in ".join(str(folder) for _, folder, _ in places)
+        raise OsvlabError(f"no room for a tree of 200 MB in {folders}")
     yield f"peak memory of the {title} build", "MB", memory_bound, Measured(max(peaks) / 1e6)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.harness import Bound, Measured, measures
-from benchmarks.images import compared, make_tree
+from benchmarks.images import ON_DISK, compared, make_tree
 
 # Builds again and again in one Python, as a notebook does. What is asked for on stdin is changed before.
 AGAIN = """
@@ -28,7 +28,7 @@ TIMES = 9
 @measures("zfs-images")
 def zfs_images() -> Iterator[tuple[str, str, Bound, Measured]]:
     """Compare builds of ZFS images with `cp -a`, and measure builds of what is nearly or wholly the same."""
-    yield from compared("zfs", "ZFS", Bound(3, 1.3), Bound(300, 150))
+    yield from compared("zfs", "ZFS", Bound(3, 1.3), Bound(300, 150), (ON_DISK,))
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         yield from again(Path(name))
 
