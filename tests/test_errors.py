@@ -10,7 +10,7 @@ import osvlab
 from osvlab.errors import OsvlabError
 
 PACKAGE = Path(osvlab.__file__).parent
-HINTS_ITSELF = {"DamagedError", "PreflightError"}  # their constructors know what to say
+HINTS_ITSELF = {"DamagedError", "PathError", "PreflightError"}  # their constructors know what to say
 
 
 def trees() -> dict[Path, ast.Module]:

@@ -60,7 +60,8 @@ class Findings:
 
     def report(self) -> CheckReport:
         """Return what was found so far."""
-        more = [OsvlabError(f"and {self._more} more")] if self._more else []
+        rest = OsvlabError(f"and {self._more} more", hint="What damages so much is above.")
+        more = [rest] if self._more else []
         return CheckReport(self._format, (*self._problems, *more), dict(self._counts))
 
 

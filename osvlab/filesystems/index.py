@@ -24,6 +24,9 @@ a thousand times as large in memory as it is on disk.
 class PathError(OsvlabError, ValueError):
     """A path in an archive that cannot be; who reads the archive says where."""
 
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, hint="Make the archive again, or copy it again from where it came.")
+
 
 def parts_of(name: bytes) -> list[bytes]:
     """Return the names in an archive's path, which may begin with ``/`` or ``./``.
