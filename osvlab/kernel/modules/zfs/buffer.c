@@ -8,6 +8,7 @@
 
 #define BUCKETS 8192
 #define OBJECTS_IDLE 2048
+#define SPARES 8
 #define CACHE_BYTES (16 * 1024 * 1024)
 #define INDIRECT_COST (2 * 16384)
 
@@ -15,7 +16,8 @@ struct cache {
     struct buffer *buckets[BUCKETS];
     struct link data, metadata; // clean buffers, the one used last is the last
     struct link objects;        // that nobody holds, the same way
-    unsigned idle_objects;
+    unsigned idle_objects, spares;
+    void *spare[SPARES]; // memory of large blocks, which need not be cleared to be used again
     uint64_t clean_bytes, metadata_bytes;
 };
 
@@ -30,9 +32,21 @@ int cache_open(struct zfs_pool *pool) {
     return 0;
 }
 
+static void *spare_take(struct cache *cache) {
+    return cache->spares > 0 ? cache->spare[--cache->spares] : NULL;
+}
+
+static void spares_free(struct cache *cache) {
+    void *spare;
+    while ((spare = spare_take(cache)) != NULL)
+        zfs_services->free(spare, BLOCK_MAX);
+}
+
 void cache_close(struct zfs_pool *pool) {
-    if (pool->cache != NULL)
-        zfs_services->free(pool->cache, sizeof(*pool->cache));
+    if (pool->cache == NULL)
+        return;
+    spares_free(pool->cache);
+    zfs_services->free(pool->cache, sizeof(*pool->cache));
     pool->cache = NULL;
 }
 
@@ -86,14 +100,17 @@ void *cache_allocate(struct zfs_pool *pool, size_t size) {
     while (pool->cache->clean_bytes + size > cache_limit() && forget_one(pool->cache))
         ;
     void *memory = zfs_services->allocate(size);
-    while (memory == NULL && forget_one(pool->cache))
+    while (memory == NULL && (forget_one(pool->cache) || pool->cache->spares > 0)) {
+        spares_free(pool->cache);
         memory = zfs_services->allocate(size);
+    }
     return memory;
 }
 
 void zfs_trim(struct zfs_pool *pool) {
     while (forget_one(pool->cache))
         ;
+    spares_free(pool->cache);
 }
 
 // --- Idle objects
@@ -158,20 +175,25 @@ void buffer_put(struct buffer *buffer) {
 }
 
 static void buffer_release(struct zfs_pool *pool, struct buffer *buffer) {
-    (void)pool;
-    zfs_services->free(buffer->data, buffer->capacity);
+    struct cache *cache = pool->cache;
+    if (buffer->capacity == BLOCK_MAX && cache->spares < SPARES)
+        cache->spare[cache->spares++] = buffer->data;
+    else
+        zfs_services->free(buffer->data, buffer->capacity);
     zfs_services->free(buffer, sizeof(*buffer));
 }
 
 static int buffer_make(struct object *object, unsigned level, uint64_t block, uint32_t size,
-                       struct buffer **out) {
+                       bool cleared, struct buffer **out) {
     struct zfs_pool *pool = object->set->pool;
     struct buffer *buffer = cache_allocate(pool, sizeof(*buffer));
     if (buffer == NULL)
         return -ENOMEM;
     *buffer = (struct buffer){
         .object = object, .block = block, .level = (uint8_t)level, .size = size, .capacity = size};
-    buffer->data = cache_allocate(pool, size);
+    buffer->data = size == BLOCK_MAX && !cleared ? spare_take(pool->cache) : NULL;
+    if (buffer->data == NULL)
+        buffer->data = cache_allocate(pool, size);
     if (buffer->data == NULL) {
         zfs_services->free(buffer, sizeof(*buffer));
         return -ENOMEM;
@@ -209,8 +231,8 @@ int buffer_pointer_check(const struct object *object, unsigned level, const stru
     return -EIO;
 }
 
-int buffer_get_at(struct object *object, unsigned level, uint64_t block,
-                  const struct blkptr *pointer, struct buffer **out) {
+static int get_at(struct object *object, unsigned level, uint64_t block,
+                  const struct blkptr *pointer, bool cleared, struct buffer **out) {
     struct buffer *buffer = buffer_find(object, level, block);
     if (buffer != NULL) {
         *out = buffer_hold(buffer);
@@ -220,7 +242,7 @@ int buffer_get_at(struct object *object, unsigned level, uint64_t block,
     bool read = pointer != NULL && !block_is_hole(pointer);
     int error = read ? buffer_pointer_check(object, level, pointer, size) : 0;
     if (error == 0)
-        error = buffer_make(object, level, block, size, &buffer);
+        error = buffer_make(object, level, block, size, cleared && !read, &buffer);
     if (error < 0)
         return error;
     error = read ? block_read(object->set->pool, pointer, buffer->data, size) : 0;
@@ -229,6 +251,11 @@ int buffer_get_at(struct object *object, unsigned level, uint64_t block,
     else
         *out = buffer_insert(buffer);
     return error;
+}
+
+int buffer_get_at(struct object *object, unsigned level, uint64_t block,
+                  const struct blkptr *pointer, struct buffer **out) {
+    return get_at(object, level, block, pointer, true, out);
 }
 
 int buffer_get(struct object *object, unsigned level, uint64_t block, enum buffer_content content,
@@ -244,7 +271,7 @@ int buffer_get(struct object *object, unsigned level, uint64_t block, enum buffe
         if (error < 0)
             return error;
     }
-    int error = buffer_get_at(object, level, block, pointer, out);
+    int error = get_at(object, level, block, pointer, content != BUFFER_WHOLE, out);
     buffer_put(parent);
     return error;
 }

@@ -63,11 +63,13 @@ int object_read(struct object *object, uint64_t offset, void *buffer, size_t siz
 
 int object_write_part(struct object *object, uint64_t offset, const void *data, size_t size) {
     struct part part = part_at(object, offset, size);
-    bool new = part.size == object_block_size(object) || part.block > object->dnode.max_block;
+    enum buffer_content content = part.size == object_block_size(object) ? BUFFER_WHOLE
+                                  : part.block > object->dnode.max_block ? BUFFER_NEW
+                                                                         : BUFFER_READ;
     struct buffer *buffer;
     int error = object_grow(object, part.block);
     if (error == 0)
-        error = buffer_get(object, 0, part.block, new ? BUFFER_NEW : BUFFER_READ, &buffer);
+        error = buffer_get(object, 0, part.block, content, &buffer);
     if (error < 0)
         return error;
     memcpy(buffer->data + part.offset, data, part.size);

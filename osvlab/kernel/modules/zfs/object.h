@@ -92,8 +92,9 @@ struct buffer {
 };
 
 enum buffer_content {
-    BUFFER_READ, // as it is on the disk
-    BUFFER_NEW,  // zeros: it will be written as a whole
+    BUFFER_READ,  // as it is on the disk
+    BUFFER_NEW,   // zeros, if it is not in memory: nothing of it is on the disk
+    BUFFER_WHOLE, // anything: all of it will be written
 };
 
 int buffer_get(struct object *object, unsigned level, uint64_t block, enum buffer_content content,
