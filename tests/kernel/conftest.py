@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.filesystems.zfs.conftest import zdb, zfs_fuse
-from tests.kernel import httpserver
+from tests.kernel import httpserver, zfs
 from tests.kernel.runtime import Runtime, build_runtime
 
 __all__ = ["zdb", "zfs_fuse"]
@@ -35,6 +36,25 @@ def rest_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return httpserver.build(folder)
+
+
+@pytest.fixture(scope="session")
+def zfs_build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Build a program of `tests/host` with the ZFS module under the sanitizers, each once."""
+    folder = shared_folder(tmp_path_factory, "zfs-build")
+
+    def build(test: str, *flags: str) -> Path:
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return zfs.build(folder, test, *flags)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def zfs_program(zfs_build: Callable[..., Path]) -> Path:
+    """The ZFS module as a tool."""
+    return zfs_build("zfs_tool")
 
 
 @pytest.fixture

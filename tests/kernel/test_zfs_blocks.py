@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,13 @@ NAME = "walked"
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return zfs.build(tmp_path_factory.mktemp("walk") / "walk", "zfs_walk_test", zfs.LOWER[:12])
+def walk(zfs_build: Callable[..., Path]) -> Path:
+    return zfs_build("zfs_walk_test")
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    upper = zfs.sources("objset", "object", "tree", "buffer", "flush", "content")
-    return zfs.build(tmp_path_factory.mktemp("space") / "space", "zfs_space_test", zfs.LOWER + upper)
+def space(zfs_build: Callable[..., Path]) -> Path:
+    return zfs_build("zfs_space_test")
 
 
 def fill(files: Path, dice: random.Random) -> None:

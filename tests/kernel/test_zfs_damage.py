@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.kernel import zfs
 from tests.kernel.zfs_tool import ZfsTool
 from tests.soak.damage import damaged
@@ -17,9 +15,8 @@ SECTOR = 512
 class Pool:
     """A pool, what is in it, and where on its disk anything is."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.program = zfs.build(folder / "tool", "zfs_tool", zfs.sources())
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.program, self.folder = program, folder
         self.image = folder / "pool.img"
         with self.image.open("wb") as file:
             file.truncate(64 << 20)
@@ -86,23 +83,8 @@ def attack(pool: Pool, dice: random.Random, rounds: int) -> tuple[int, int]:
     return right, lost
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    return Pool(tmp_path_factory.mktemp("damage"))
-
-
-def test_no_wrong_byte_is_taken_for_right(pool: Pool) -> None:
+def test_no_wrong_byte_is_taken_for_right(zfs_program: Path, tmp_path: Path) -> None:
+    pool = Pool(zfs_program, tmp_path)
     right, lost = attack(pool, random.Random(3), 40)
     assert right > lost > 0
     assert pool.read_all() == (len(pool.files), 0)
-
-
-def test_metadata_has_other_copies(pool: Pool) -> None:
-    """All that is in the first third but files' own blocks can be lost: it is elsewhere, too."""
-    text = pool.folder / "messages"
-    before = {at: pool.image.read_bytes()[at : at + SECTOR] for at in pool.used if at < 4 << 20}
-    for at in before:
-        zfs.overwrite(pool.image, at, bytes(SECTOR))
-    assert pool.read_all() == (len(pool.files), 0)
-    pool.repair(before)
-    assert text.exists()

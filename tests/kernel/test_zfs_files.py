@@ -10,22 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
-from tests.kernel import zfs
 from tests.kernel.zfs_tool import ZfsTool, host_tree
 
 POOL = "shared"
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return zfs.build(tmp_path_factory.mktemp("zfs") / "tool", "zfs_tool", zfs.sources())
-
-
 @pytest.fixture
-def tool(program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
+def tool(zfs_program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
     folder = tmp_path / "tool"
     folder.mkdir()
-    running = ZfsTool(program, folder)
+    running = ZfsTool(zfs_program, folder)
     yield running
     running.close()
 

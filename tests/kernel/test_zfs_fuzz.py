@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import host, zfs
+from tests.kernel import host
 from tests.kernel.zfs_tool import ZfsTool
 
+WRAPPED = "-Wl,--wrap=block_read,--wrap=config_parse"
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """The program that does the damage, and a pool with something of everything."""
-    wrapped = "-Wl,--wrap=block_read,--wrap=config_parse"
-    fuzz = zfs.build(folder / "fuzz", "zfs_fuzz_test", zfs.sources(), wrapped)
-    tool = ZfsTool(zfs.build(folder / "tool", "zfs_tool", zfs.sources()), folder)
+
+def make_pool(program: Path, folder: Path) -> Path:
+    """Make a pool with something of everything."""
+    tool = ZfsTool(program, folder)
     image, dice = folder / "pool.img", random.Random(1)
     with image.open("wb") as file:
         file.truncate(64 << 20)
@@ -32,9 +33,10 @@ def build(folder: Path) -> tuple[Path, Path]:
     tool.run("create-dataset", "p/inner")
     tool.export()
     tool.close()
-    return fuzz, image
+    return image
 
 
-def test_damage_does_no_harm(tmp_path: Path) -> None:
-    fuzz, image = build(tmp_path)
-    assert "blocks damaged" in host.run(fuzz, str(image), "1500", "1")
+def test_damage_does_no_harm(zfs_build: Callable[..., Path], zfs_program: Path, tmp_path: Path) -> None:
+    image = make_pool(zfs_program, tmp_path)
+    fuzz = zfs_build("zfs_fuzz_test", WRAPPED)
+    assert "blocks damaged" in host.run(fuzz, str(image), "300", "1")

@@ -13,18 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import zfs
 from tests.kernel.zfs_model import Model, Node
 from tests.kernel.zfs_tool import ZfsTool
 
 RECORD = 131072
 NAMES = [b"a", b"b", b"c", b"d.txt", b"x" * 49, b"y" * 50, b"z" * 255, "ü€".encode(), b"name 7", b"-"]
 SIZES = [0, 1, 511, 512, 513, 5000, RECORD - 1, RECORD, RECORD + 1, 300001]
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return zfs.build(tmp_path_factory.mktemp("zfs") / "tool", "zfs_tool", zfs.sources())
 
 
 def outcome(function: Callable[[], object]) -> int:
@@ -262,8 +256,8 @@ class Files:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_files_are_as_the_model_says(program: Path, tmp_path: Path, seed: int) -> None:
-    Files(program, tmp_path, seed).run(150)
+def test_files_are_as_the_model_says(zfs_program: Path, tmp_path: Path, seed: int) -> None:
+    Files(zfs_program, tmp_path, seed).run(150)
     zdb = os.environ.get("OSVLAB_ZDB")
     if zdb:
         ended = subprocess.run(

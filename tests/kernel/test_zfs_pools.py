@@ -20,14 +20,9 @@ from tests.kernel.zfs_tool import ZfsTool
 POOL = "lab"
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return zfs.build(tmp_path_factory.mktemp("zfs") / "tool", "zfs_tool", zfs.sources())
-
-
 @pytest.fixture
-def tool(program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
-    running = ZfsTool(program, tmp_path)
+def tool(zfs_program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
+    running = ZfsTool(zfs_program, tmp_path)
     yield running
     running.close()
 
@@ -136,7 +131,7 @@ def test_disks_that_are_too_small(tool: ZfsTool, image: Path) -> None:
 
 
 def test_a_power_cut_while_a_pool_is_made_leaves_none_or_all(
-    program: Path, tool: ZfsTool, image: Path, tmp_path: Path
+    zfs_program: Path, tool: ZfsTool, image: Path, tmp_path: Path
 ) -> None:
     tool.format(image, "old")
     states, reasons = set(), set()

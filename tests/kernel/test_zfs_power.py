@@ -12,18 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import zfs
 from tests.kernel.zfs_model import Model
 from tests.kernel.zfs_tool import ZfsTool
 
 POOL = "lab"
 Judge = Callable[[Path], None]
 Step = Callable[[], object]
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return zfs.build(tmp_path_factory.mktemp("zfs") / "tool", "zfs_tool", zfs.sources())
 
 
 class PowerCut(Exception):
@@ -157,5 +151,7 @@ def judge(request: pytest.FixtureRequest) -> Judge:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_was_synced_survives_power_cuts(program: Path, tmp_path: Path, seed: int, judge: Judge) -> None:
-    run(program, tmp_path, seed, 4, judge)
+def test_what_was_synced_survives_power_cuts(
+    zfs_program: Path, tmp_path: Path, seed: int, judge: Judge
+) -> None:
+    run(zfs_program, tmp_path, seed, 4, judge)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.kernel import host
@@ -15,25 +17,34 @@ CONFIG, CONFIG_SIZE = 16 << 10, 112 << 10
 RING = 128 << 10
 
 
-def sources(*names: str) -> list[str]:
-    """Some of the module's files, or all of them but its glue to the kernel."""
-    if names:
-        return [f"{MODULE}/{name}.c" for name in names]
-    found = sorted(path.name for path in (host.KERNEL / MODULE).glob("*.c"))
-    return [f"{MODULE}/{name}" for name in found if not name.startswith("guest_")]
+def library(folder: Path) -> Path:
+    """Compile the module, but for its glue to the kernel, into an archive, once."""
+    archive = folder / "zfs.a"
+    if archive.exists():
+        return archive
+    flags = ["-std=gnu11", "-g", "-O1", "-D_GNU_SOURCE", "-iquote", MODULE, *host.SANITIZERS]
+    flags += ["-Wall", "-Wextra", "-Werror", "-Wno-sign-compare"]
+    found = (path for path in (host.KERNEL / MODULE).glob("*.c") if not path.name.startswith("guest_"))
+
+    def compiled(source: Path) -> Path:
+        target = folder / f"{source.stem}.o"
+        subprocess.run(["gcc", *flags, "-c", source, "-o", target], cwd=host.KERNEL, check=True)
+        return target
+
+    with ThreadPoolExecutor(2) as workers:
+        objects = list(workers.map(compiled, found))
+    subprocess.run(["ar", "rcs", folder / "new.a", *objects], check=True)
+    return (folder / "new.a").rename(archive)
 
 
-LOWER = sources(
-    *("block", "gang", "checksum", "sha256", "lz4", "lzjb", "zle", "inflate"),
-    *("nvlist", "label", "config", "report", "bitmap", "space", "space_map"),
-)
-
-
-def build(output: Path, test: str, files: list[str], *flags: str) -> Path:
-    shared = ["tests/host/zfs_shim.c"]
-    if test == "zfs_tool":
-        shared.append("tests/host/zfs_tool_files.c")
-    return host.build(output, [f"tests/host/{test}.c", *files, *shared], ["-iquote", MODULE, *flags])
+def build(folder: Path, test: str, *flags: str) -> Path:
+    """Build a test program and the module into a folder; what is there already is taken."""
+    archive, output = library(folder), folder / test
+    if output.exists():
+        return output
+    parts = [test, "zfs_shim", *(["zfs_tool_files"] if test == "zfs_tool" else [])]
+    sources = [f"tests/host/{name}.c" for name in parts]
+    return host.build(output, [*sources, str(archive)], ["-iquote", MODULE, *flags])
 
 
 def label_offsets(image: Path) -> list[int]:

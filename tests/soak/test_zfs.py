@@ -15,25 +15,35 @@ from tests.soak.conftest import SECONDS
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
 
-def test_power_cuts(tmp_path: Path, chance: random.Random) -> None:
-    program = zfs.build(tmp_path / "tool", "zfs_tool", zfs.sources())
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zfs-build")
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path) -> Path:
+    return zfs.build(folder, "zfs_tool")
+
+
+def test_power_cuts(program: Path, tmp_path: Path, chance: random.Random) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        folder = tmp_path / "run"
-        folder.mkdir()
-        test_zfs_power.run(program, folder, chance.randrange(2**32), 10, test_zfs_power.no_judge)
-        shutil.rmtree(folder)
+        run = tmp_path / "run"
+        run.mkdir()
+        test_zfs_power.run(program, run, chance.randrange(2**32), 10, test_zfs_power.no_judge)
+        shutil.rmtree(run)
 
 
-def test_damage(tmp_path: Path, chance: random.Random) -> None:
-    fuzz, image = test_zfs_fuzz.build(tmp_path)
+def test_damage(folder: Path, program: Path, tmp_path: Path, chance: random.Random) -> None:
+    image = test_zfs_fuzz.make_pool(program, tmp_path)
+    fuzz = zfs.build(folder, "zfs_fuzz_test", test_zfs_fuzz.WRAPPED)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         host.run(fuzz, str(image), "300", str(chance.randrange(2**40)), seconds=600)
 
 
-def test_damaged_disks(tmp_path: Path, chance: random.Random) -> None:
-    pool = test_zfs_damage.Pool(tmp_path)
+def test_damaged_disks(program: Path, tmp_path: Path, chance: random.Random) -> None:
+    pool = test_zfs_damage.Pool(program, tmp_path)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         test_zfs_damage.attack(pool, chance, 10)

@@ -23,6 +23,10 @@ void space_free(struct zfs_pool *p, uint64_t offset, uint64_t size, uint64_t bir
     (void)p, (void)offset, (void)size, (void)birth;
     abort();
 }
+int space_prepare(struct zfs_pool *p, uint64_t offset) {
+    (void)p, (void)offset;
+    abort();
+}
 void pool_charge(struct zfs_pool *p, int64_t used, int64_t compressed, int64_t uncompressed) {
     (void)p, (void)used, (void)compressed, (void)uncompressed;
     abort();
