@@ -17,13 +17,13 @@ import pytest
 from osvlab.filesystems import disk
 from osvlab.filesystems.disk import Partition
 from tests.kernel.programs import compile_program
-from tests.kernel.test_zfs_files import fill, program, zdb_or_none
+from tests.kernel.test_zfs_files import fill, zdb_or_none
 from tests.kernel.zfs_tool import ZfsTool, host_tree
 
 KERNEL = os.environ.get("OSVLAB_OSV_ZFS_KERNEL")
 START, SIZE = 2 << 20, 256 << 20
 
-__all__ = ["program", "zdb_or_none"]
+__all__ = ["zdb_or_none"]
 
 pytestmark = [
     pytest.mark.qemu,
@@ -52,7 +52,7 @@ def run_osv(partition: Path, folder: Path, command: str) -> str:
 
 @pytest.mark.parametrize(("ashift", "compression"), [(9, 15), (12, 2)])
 def test_osv_lives_on_it(
-    program: Path,
+    zfs_program: Path,
     tmp_path: Path,
     zdb_or_none: Callable[..., None],
     ashift: int,
@@ -65,7 +65,7 @@ def test_osv_lives_on_it(
     with partition.open("wb") as file:
         file.truncate(SIZE)
     fill(tree, random.Random(ashift))
-    tool = ZfsTool(program, tool_folder)
+    tool = ZfsTool(zfs_program, tool_folder)
     tool.format(partition, "osv", ashift, compression)
     tool.open(partition, "osv")
     tool.load(tree, b"/tree")
