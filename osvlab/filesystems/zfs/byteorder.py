@@ -3,7 +3,8 @@
 Each block pointer says in which order the block was written, so one pool may have both. Blocks are
 turned round when they are read, as their object's type asks; everybody else sees little-endian ones.
 A block that cannot be what it should be is turned round as far as it makes sense: who reads it checks
-it as any other.
+it as any other. System attributes stay as they are, as only their layout says which of them are words;
+`sa` refuses those of the other order.
 
 Source of the format: OpenZFS, module/zfs/dmu.c (dmu_ot_byteswap) and the byteswap functions it names.
 """
@@ -123,24 +124,6 @@ def _znode(data: bytes) -> bytes:
     return _by_format(data, "22QQIHH" + "HHI" * 9)
 
 
-def _bonus(data: bytes, kind: int) -> bytes:
-    if kind == ObjectType.SYSTEM_ATTRIBUTES:
-        return _attributes(data)
-    return _swap(data, byte_swap_of(kind))
-
-
-def _attributes(data: bytes) -> bytes:
-    """Turn round a header and attributes of 64 bits, which all are that are read; a link's target is bytes.
-
-    The attributes behind the first ones may be of any kind. So those are turned round by who knows the
-    layout; here only the header is.
-    """
-    head = _by_format(data, "IH")
-    layout = struct.unpack_from("<H", head, 4)[0]
-    size = min((layout >> 10) * 8, len(data))
-    return head[:6] + _words(head[6:size], 2) + head[size:]
-
-
 def _dnodes(data: bytes) -> bytes:
     out = []
     slot = 0
@@ -164,7 +147,10 @@ def _dnode(data: bytes) -> bytes:
     bonus = data[pointers_end : max(spill, pointers_end)]
     rest = data[pointers_end + len(bonus) :]
     return (
-        core + _words(data[C.DNODE_CORE_SIZE : pointers_end], 8) + _bonus(bonus, data[4]) + _words(rest, 8)
+        core
+        + _words(data[C.DNODE_CORE_SIZE : pointers_end], 8)
+        + _swap(bonus, byte_swap_of(data[4]))
+        + _words(rest, 8)
     )
 
 
@@ -179,7 +165,7 @@ def _objset(data: bytes) -> bytes:
 
 def _zap(data: bytes) -> bytes:
     kind = int.from_bytes(data[:8], "big")
-    if kind == C.ZAP_MICRO:
+    if kind == C.ZAP_MICRO and len(data) >= len(C.micro_zap):
         return _micro(data)
     if kind == C.ZAP_LEAF:
         return _leaf(data)

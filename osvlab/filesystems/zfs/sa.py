@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from osvlab.filesystems.zfs.errors import damaged
+from osvlab.filesystems.zfs.errors import UnsupportedPoolError, damaged
 from osvlab.filesystems.zfs.format import SA_HEAD, C
 from osvlab.filesystems.zfs.objects import Dnode, ObjectSet
 from osvlab.filesystems.zfs.zap import Zap
@@ -21,6 +21,7 @@ _MAX_ATTRIBUTES = 1024
 _MAX_KNOWN = 1024
 _HEADER = len(C.sa_header)
 _MAGIC = C.SA_MAGIC
+_SWAPPED = int.from_bytes(_MAGIC.to_bytes(4, "little"), "big")
 
 
 class Attribute(NamedTuple):
@@ -106,6 +107,11 @@ class SystemAttributes:
     def _places(self, data: bytes, dnode: Dnode, magic: int, info: int) -> list[tuple[str, int, int]]:
         here = (info >> 10) * 8
         layout = self.layouts.get(info & 0x3FF)
+        if magic == _SWAPPED:
+            raise UnsupportedPoolError(
+                f"{dnode.name} has attributes of a big-endian machine, which are not read here",
+                hint="Files of versions before 5 are read in either order.",
+            )
         if magic != _MAGIC or layout is None or not 8 <= here <= len(data):
             raise damaged(
                 f"attributes of {dnode.name}",

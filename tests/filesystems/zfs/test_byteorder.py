@@ -6,7 +6,7 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osvlab.filesystems.zfs.byteorder import little_endian
@@ -72,9 +72,14 @@ def test_pointers_and_contents_of_files(seed: int) -> None:
     assert little_endian(data, ObjectType.FILE_CONTENTS, 0) == data
 
 
+@example(seed=3, kind=ObjectType.DIRECTORY_CONTENTS, length=52, level=0)  # a table of no entries, cut off
 @given(seeds, st.sampled_from(list(ObjectType)), st.integers(0, 4096), st.integers(0, 1))
 def test_nonsense_keeps_its_length(seed: int, kind: int, length: int, level: int) -> None:
     data = random.Random(seed).randbytes(length)
     if length > 8 and seed % 3 == 0:
         data = struct.pack(">Q", C.ZAP_LEAF | seed % 4) + data[8:]
     assert len(little_endian(data, kind, level)) == length
+    crowded = bytes([ObjectType.DIRECTORY_CONTENTS, 14, 1, 9, kind & 0xFF]) + bytes(
+        507
+    )  # no room for a bonus
+    assert len(little_endian(crowded, ObjectType.DNODE, 0)) == 512
