@@ -11,6 +11,7 @@ the guest prints.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -31,7 +32,7 @@ from osvlab.kernels import Capability
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
 from osvlab.vm.network import Forward, Network
-from osvlab.vm.outcome import Exited, Lost
+from osvlab.vm.outcome import Exited, Lost, Outcome
 from osvlab.vm.vm import VM, StillRunningError
 
 __all__ = ["Builder", "EmptyVm", "EmptyVmError", "fill", "lab_builder", "osv_builder"]
@@ -40,7 +41,7 @@ FORMATTING = "Running mkfs..."
 """What mkfs prints first."""
 
 TIMEOUT = 600.0
-_LAST_WORDS = 5.0  # seconds for a guest that broke a connection off to end, too
+_LAST_WORDS = 5.0  # seconds for a guest that broke the connection off to end, too
 
 
 class EmptyVm:
@@ -83,7 +84,7 @@ class EmptyVm:
         self._wait_for(WAITING)
         # OSv goes on with its next command after one that failed.
         if _FAILED.search(self.vm.console.text) is not None:
-            raise self._failure("cannot format the disk")
+            raise self._failure("cannot format the disk", patience=0)
 
     def fill(self, tree: Directory, progress: Callable[[int, int], object]) -> Upload:
         """Stream a tree into it; `progress` is told how many bytes are sent, of how many."""
@@ -109,21 +110,22 @@ class EmptyVm:
         except OsvlabError as error:
             raise self._failure(f"never said {line!r}") from error
 
-    def _failure(self, what: str, error: OsvlabError | None = None) -> OSError | EmptyVmError:
+    def _failure(
+        self, what: str, error: OsvlabError | None = None, *, patience: float = _LAST_WORDS
+    ) -> OSError | EmptyVmError:
         """Return what is to be raised when something failed, with all that is known about why."""
-        try:
-            outcome = self.vm.wait(_LAST_WORDS)
-        except StillRunningError:
-            outcome = None
+        outcome: Outcome | None = None
+        with contextlib.suppress(StillRunningError):
+            outcome = self.vm.wait(patience)
         if isinstance(outcome, Lost) and outcome.disk_full:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        known = [error.message] if error is not None else []
         said = _FAILED.search(self.vm.console.text)
-        known = [
-            error.message if error is not None else "",
-            said[0].strip() if said is not None else "",
-            "" if outcome is None or outcome == Exited(None) else str(outcome).partition("\n")[0],
-        ]
-        reasons = "; ".join(dict.fromkeys(filter(None, known))) or "it still runs"
+        if said is not None and not (known and said[0].removeprefix("cpiod: error: ") in known[0]):
+            known.append(said[0].strip())
+        if outcome is not None and not isinstance(outcome, Exited):
+            known.append(str(outcome).partition("\n")[0])
+        reasons = "; ".join(known) or str(outcome or "it still runs")
         hint = "Its console, above, tells more."
         if "o space left" in reasons:
             hint = "Give the filesystem more room, with size=."

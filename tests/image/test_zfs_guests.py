@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 
 from osvlab.demo import static_busybox
-from osvlab.filesystems.base import ByteRange, Kind
-from osvlab.filesystems.zfs import ZfsFilesystem, open_zfs
+from osvlab.filesystems.base import Kind
 from osvlab.image.build import build
-from osvlab.image.image import Image
 from osvlab.kernels import Kernel
 from osvlab.vm.discover import ImageInUseError
 from osvlab.vm.outcome import Exited
 from osvlab.vm.run import run
 from tests.filesystems.zfs.trees import make_tree
+from tests.image.pools import judge, pool_of
 
 OSV = os.environ.get("OSVLAB_OSV_ZFS_KERNEL")
 
@@ -154,29 +153,6 @@ def walked(top: Path) -> str:
             data = path.read_bytes()
             files, size, total = files + 1, size + len(data), total + weighted(data)
     return f"walked: {files} {folders} {links} {size} {total % 2**64}\n"
-
-
-def pool_of(image: Image) -> ZfsFilesystem:
-    root = image.root_partition
-    return open_zfs([ByteRange(image.path, root.offset, root.size)])
-
-
-def judge(image: Image, folder: Path) -> None:
-    """Check a pool that a guest has written to, with all that is here to check it."""
-    with pool_of(image) as files:
-        assert files.check().ok, str(files.check())
-    program = os.environ.get("OSVLAB_ZDB")
-    if program:
-        root = image.root_partition
-        cut = folder / "cut"
-        cut.mkdir(exist_ok=True)
-        with open(image.path, "rb") as whole, open(cut / "pool.img", "wb") as part:
-            os.sendfile(part.fileno(), whole.fileno(), root.offset, root.size)
-        ended = subprocess.run(
-            [program, "-e", "-p", cut, "-bcc", "osv"], capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "No leaks" in ended.stdout
 
 
 @pytest.mark.qemu

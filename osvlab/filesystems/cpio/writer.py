@@ -72,6 +72,8 @@ def write_cpio(
             progress(output.written, total)
     _write_header(output, TRAILER, 0, 0)
     output.flush()
+    if progress is not None:
+        progress(output.written, total)
     return output.written
 
 
