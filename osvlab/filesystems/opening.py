@@ -42,7 +42,11 @@ class Volume:
 
 
 def open(
-    image: Source | Sequence[Source], *, dataset: str | None = None, partition: int | None = None
+    image: Source | Sequence[Source],
+    *,
+    dataset: str | None = None,
+    partition: int | None = None,
+    txg: int | None = None,
 ) -> Filesystem:
     """Open the filesystem in an image, whatever the image is.
 
@@ -58,6 +62,8 @@ def open(
     partition
         Which partition of a disk, 1 to 4; when not given, the second, where OSv has its root, or the
         only one. A disk without partitions is asked for the files in its kernel.
+    txg
+        As of which transaction group of a ZFS pool; the newest when not given.
 
     Raises
     ------
@@ -82,9 +88,9 @@ def open(
     """
     if isinstance(image, list | tuple):
         volumes = [partition_of(volume_of(source), partition) for source in image]
-        return _open_pool(volumes, dataset)
+        return _open_pool(volumes, dataset, txg)
     assert isinstance(image, bytes | str | os.PathLike | ByteRange)
-    return open_volume(partition_of(volume_of(image), partition), dataset)
+    return open_volume(partition_of(volume_of(image), partition), dataset, txg)
 
 
 def volume_of(image: Source) -> Volume:
@@ -162,13 +168,15 @@ def _promised(source: ByteRange) -> Content | None:
     return known.get(promised[0]) if promised else None
 
 
-def open_volume(volume: Volume, dataset: str | None = None) -> Filesystem:
+def open_volume(volume: Volume, dataset: str | None = None, txg: int | None = None) -> Filesystem:
     """Open what a volume holds; see `open`."""
-    if dataset is not None and volume.content is not Content.ZFS:
-        what = volume.content or "something unknown"
-        raise OsvlabError(
-            f"{volume.name} is no ZFS pool but {what}, which has no datasets", hint="Leave the dataset out."
-        )
+    for name, what, value in (("dataset", "datasets", dataset), ("txg", "transaction groups", txg)):
+        if value is not None and volume.content is not Content.ZFS:
+            raise OsvlabError(
+                f"{volume.name} is no ZFS pool but {volume.content or 'something unknown'}, "
+                f"which has no {what}",
+                hint=f"Leave the {name} out.",
+            )
     match volume.content:
         case Content.ROFS:
             from osvlab.filesystems.rofs import RofsReader
@@ -183,7 +191,7 @@ def open_volume(volume: Volume, dataset: str | None = None) -> Filesystem:
 
             return CpioReader(volume.source)
         case Content.ZFS:
-            return _open_pool([volume], dataset)
+            return _open_pool([volume], dataset, txg)
         case Content.KERNEL:
             return _open_kernel(volume)
         case _:
@@ -207,10 +215,10 @@ def _open_kernel(volume: Volume) -> Filesystem:
     return files
 
 
-def _open_pool(volumes: Sequence[Volume], dataset: str | None) -> Filesystem:
+def _open_pool(volumes: Sequence[Volume], dataset: str | None, txg: int | None) -> Filesystem:
     for volume in volumes:
         if volume.content is not Content.ZFS:
             raise refuse_unknown(volume.source, volume.name)
     from osvlab.filesystems.zfs import open_zfs
 
-    return open_zfs([volume.source for volume in volumes], dataset)
+    return open_zfs([volume.source for volume in volumes], dataset, txg=txg)

@@ -31,6 +31,9 @@ class Pool:
     ----------
     sources
         All its disks, or parts of images that are its disks, in any order.
+    txg
+        The transaction group whose state is meant; the newest that can be read when not given. Blocks
+        that were given back since may hold something else by now, which their checksums tell.
 
     Attributes
     ----------
@@ -45,7 +48,7 @@ class Pool:
     uberblocks
         All whose checksum is right, the newest first.
     uberblock
-        The newest whose objects can be read.
+        The one that is followed: the newest whose objects can be read, or that of `txg`.
     datasets
         All filesystems, volumes and snapshots by name.
     notes
@@ -54,22 +57,22 @@ class Pool:
     Raises
     ------
     PoolError
-        The sources are no pool.
+        The sources are no pool, or it has no uberblock of `txg` any more.
     UnsupportedPoolError
         The pool uses what is not read here.
     DamagedError
         No uberblock leads to objects that can be read.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], txg: int | None = None) -> None:
         self._sources = [ByteRange(source) for source in sources]
         try:
-            self._open()
+            self._open(txg)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def _open(self, txg: int | None) -> None:
         self.disks = find_disks(self._sources)
         self.config = best_config(self.disks)
         self.name = str(self.config.get("name", "?"))
@@ -88,7 +91,7 @@ class Pool:
             for block in label.uberblocks
         }
         self.uberblocks = [found[key] for key in sorted(found, reverse=True)]
-        self.uberblock, self.mos = self._first_that_reads()
+        self.uberblock, self.mos = self._first_that_reads() if txg is None else self._of_group(txg)
         self.version = self.uberblock.version
         check_version(self.version)
         self.directory = {
@@ -121,6 +124,16 @@ class Pool:
         raise first or PoolError(
             f"pool {self.name} has no uberblock: it is empty, or its disks are cut off",
             hint="Copy the image again.",
+        )
+
+    def _of_group(self, txg: int) -> tuple[Uberblock, ObjectSet]:
+        """Return the uberblock of a transaction group, and the pool's own objects as they were then."""
+        for uberblock in self.uberblocks:
+            if uberblock.txg == txg:
+                return uberblock, ObjectSet(self.blocks, uberblock.root, _MOS)
+        known = ", ".join(str(one.txg) for one in reversed(self.uberblocks)) or "none"
+        raise PoolError(
+            f"pool {self.name} has no uberblock of transaction group {txg}", hint=f"It has: {known}."
         )
 
     def _entries(self, number: int) -> Any:

@@ -27,7 +27,9 @@ _KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
 _MOST_AT_ONCE = 16 << 30
 
 
-def open_zfs(sources: Sequence[Source], dataset: str | None = None) -> ZfsFilesystem:
+def open_zfs(
+    sources: Sequence[Source], dataset: str | None = None, *, txg: int | None = None
+) -> ZfsFilesystem:
     """Open a dataset of a pool.
 
     Parameters
@@ -37,17 +39,20 @@ def open_zfs(sources: Sequence[Source], dataset: str | None = None) -> ZfsFilesy
     dataset
         Which, such as ``osv``, ``osv/data`` or ``osv@monday``. When not given, the one that OSv
         boots from: the pool's root, or its child ``zfs`` when the root has no files and that has.
+    txg
+        As of which transaction group; the newest when not given. The pool's `uberblocks` tell which
+        there still are.
 
     Raises
     ------
     PoolError
-        The sources are no pool, or it has no such dataset.
+        The sources are no pool, or it has no such dataset, or no such transaction group any more.
     UnsupportedPoolError
         The pool uses what is not read here.
     DamagedError
         The pool or the dataset cannot be right.
     """
-    pool = Pool(sources)
+    pool = Pool(sources, txg)
     try:
         return ZfsFilesystem(pool, dataset if dataset is not None else _default(pool))
     except BaseException:
@@ -240,7 +245,7 @@ class ZfsFilesystem(Filesystem):
 
         return explain_number(View(self.pool, self.files.objects), entry.number)
 
-    def explain_path(self, entry: Entry, byte: int = 0) -> list[Structure]:  # type: ignore[valid-type]
+    def explain_path(self, entry: Entry, byte: int = 0) -> Sequence[Structure]:
         """Return the way to one byte of a file: from the label, each structure pointing to the next.
 
         It ends at the block with the byte, or at the pointer that is a hole; of what is no file, at

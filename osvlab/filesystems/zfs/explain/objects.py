@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from osvlab.filesystems.structure import Field, Pointer, Structure
 from osvlab.filesystems.zfs.byteorder import ByteSwap, byte_swap_of
@@ -276,8 +277,9 @@ def _dataset(view: View, dnode: Dnode) -> Iterator[Pointer]:
     dataset = dataset_of(dnode)
     named = {one.number: one for one in view.pool.datasets.values()}
     if not dataset.pointer.is_hole:
-        known = named.get(dnode.number, dataset)
-        yield Pointer("object set", lambda: explain_object_set(view.pool, view.pool.objects(known)))
+        # The name that it has now, and the objects that this dnode, which may be an older one, leads to.
+        meant = replace(dataset, name=named.get(dnode.number, dataset).name)
+        yield Pointer("object set", lambda: explain_object_set(view.pool, view.pool.objects(meant)))
     head = DSL_DATASET_HEAD.unpack_from(dnode.bonus)
     found = {"snapshots": head[4], "previous snapshot": head[1], "directory": head[0], "deadlist": head[8]}
     for name, number in found.items():
