@@ -240,6 +240,7 @@ class ByteRange:
         self.length: int
         self._fd = -1
         self._bytes = b""
+        self._closed = False
         if isinstance(source, bytes):
             self._bytes = source
             total = len(source)
@@ -256,7 +257,18 @@ class ByteRange:
         self.length = available if length is None else min(length, available)
 
     def read_at(self, position: int, length: int) -> bytes:
-        """Return up to `length` bytes from `position`; fewer only where the range ends."""
+        """Return up to `length` bytes from `position`; fewer only where the range ends.
+
+        Raises
+        ------
+        OsvlabError
+            The range was closed: that is no damage.
+        """
+        if self._closed:
+            raise OsvlabError(
+                "the image was closed, so nothing more can be read of it",
+                hint="Read inside of its `with`, or open it again.",
+            )
         length = min(length, self.length - position)
         if position < 0 or length <= 0:
             return b""
@@ -280,8 +292,8 @@ class ByteRange:
         return self._fd
 
     def close(self) -> None:
-        """Close the file. Reading afterwards gives nothing."""
-        fd, self._fd, self.length = self._fd, -1, 0
+        """Close the file. Reading afterwards is an error."""
+        fd, self._fd, self._closed = self._fd, -1, True
         if fd >= 0:
             os.close(fd)
 

@@ -25,11 +25,15 @@ def test_a_range_never_reads_beyond_its_end(tmp_path: Path) -> None:
         part.close()
 
 
-def test_a_closed_range_reads_nothing(tmp_path: Path) -> None:
+def test_what_was_closed_is_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"data")
     part = ByteRange(tmp_path / "f")
+    other = ByteRange(part)
     part.close()
-    assert part.read_at(0, 4) == b""
+    with pytest.raises(OsvlabError, match="the image was closed") as caught:
+        part.read_at(0, 4)
+    assert not isinstance(caught.value, DamagedError)
+    assert other.read_at(0, 4) == b"data"  # its file is its own
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
