@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import plotly.graph_objects as go
-import plotly.io
-
 from osvlab.vm.timeline import BootTimeline
+from osvlab.widgets.figure import PALETTE, Figure
 
-__all__ = ["TimelineFigure", "boot_figure"]
+__all__ = ["boot_figure"]
 
-# Okabe and Ito's palette: told apart by everybody. Who did the work also stands in the names.
-_HOST, _KERNEL, _APPLICATION = "#e69f00", "#56b4e9", "#009e73"
-_INK = "#7a7a7a"  # readable on a light and on a dark page
-_GRID = "rgba(128, 128, 128, 0.3)"
-_ROW, _AROUND = 26, 110  # pixels
+# Who did the work also stands in the names.
+_HOST, _KERNEL, _APPLICATION = PALETTE[:3]
 
 
-class TimelineFigure(go.Figure):  # type: ignore[misc]
-    """A figure that a notebook draws by itself: 10 KB of numbers, no script, no network."""
-
-    # plotly's own choice of renderer may put its 5 MB library into the notebook.
-    _ipython_display_ = None
-
-    def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = plotly.io.renderers["plotly_mimetype"].to_mimebundle(self.to_dict())
-        return bundle
-
-
-def boot_figure(timeline: BootTimeline) -> TimelineFigure:
+def boot_figure(timeline: BootTimeline) -> Figure:
     """Draw a boot: one bar a step, from where it began to where it ended, in milliseconds.
 
     Examples
@@ -47,7 +29,7 @@ def boot_figure(timeline: BootTimeline) -> TimelineFigure:
     }
     for number, step in enumerate(timeline.steps):
         groups[_who(number, step.name)][1].append(number)
-    figure = TimelineFigure()
+    figure = Figure()
     for who, (colour, numbers) in groups.items():
         if not numbers:
             continue
@@ -65,7 +47,9 @@ def boot_figure(timeline: BootTimeline) -> TimelineFigure:
             hovertemplate="%{y}: from %{base:.2f} ms, for %{text}<extra></extra>",
         )
     rows = list(dict.fromkeys(step.name for step in timeline.steps))
-    _lay_out(figure, rows, timeline.total * 1e3)
+    total = timeline.total * 1e3
+    # There is room for the last label.
+    figure.lay_out(f"Boot: {total:.1f} ms from starting QEMU", rows, "milliseconds", total * 1.15)
     return figure
 
 
@@ -73,32 +57,3 @@ def _who(number: int, name: str) -> str:
     if number == 0:
         return "QEMU"
     return "application" if name.startswith("application") else "kernel"
-
-
-def _lay_out(figure: TimelineFigure, rows: list[str], total: float) -> None:
-    figure.update_layout(
-        template="none",
-        title={
-            "text": f"Boot: {total:.1f} ms from starting QEMU",
-            "font_size": 15,
-            "x": 0.01,
-            "xanchor": "left",
-        },
-        font={"color": _INK, "size": 13},
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        height=_AROUND + _ROW * len(rows),
-        margin={"l": 10, "r": 20, "t": 50, "b": 45},
-        barmode="overlay",
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
-    )
-    figure.update_xaxes(
-        title_text="milliseconds",
-        range=[0, total * 1.15],  # room for the last label
-        gridcolor=_GRID,
-        zerolinecolor=_GRID,
-    )
-    # The first step on top. Without the order, plotly would sort by group.
-    figure.update_yaxes(
-        autorange="reversed", categoryorder="array", categoryarray=rows, automargin=True, ticks=""
-    )

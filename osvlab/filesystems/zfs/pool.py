@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from osvlab.filesystems.base import ByteRange, DamagedError, Source
@@ -10,10 +10,11 @@ from osvlab.filesystems.zfs.blocks import Blocks
 from osvlab.filesystems.zfs.dsl import Dataset, datasets
 from osvlab.filesystems.zfs.errors import PoolError
 from osvlab.filesystems.zfs.features import check_features, check_version
-from osvlab.filesystems.zfs.format import VERSION_FEATURES
+from osvlab.filesystems.zfs.format import DVA, VERSION_FEATURES
 from osvlab.filesystems.zfs.labels import Uberblock
 from osvlab.filesystems.zfs.nvlist import NvList, parse_nvlist, values_of
 from osvlab.filesystems.zfs.objects import ObjectSet
+from osvlab.filesystems.zfs.space import metaslab_runs
 from osvlab.filesystems.zfs.vdevs import best_config, find_disks, top_level_vdevs
 from osvlab.filesystems.zfs.zap import Zap
 
@@ -184,10 +185,30 @@ class Pool:
         """Return the objects of a dataset."""
         return ObjectSet(self.blocks, dataset.pointer, dataset.name)
 
+    def taken(self) -> Iterator[tuple[int, int]]:
+        """Yield where something is stored, as the space maps have it: byte and length in the opened file.
+
+        Of several disks those are bytes in the first file of each top-level vdev, one vdev after the
+        other. Labels are not in the space maps.
+
+        Raises
+        ------
+        DamagedError
+            A space map cannot be right.
+        """
+        for _, vdev in sorted(self.blocks.vdevs.items()):
+            for run in metaslab_runs(self.mos, vdev, _raise) if vdev.disks else ():
+                place = self.blocks.place_of(DVA(vdev.number, run.start, run.end - run.start))
+                yield place, run.end - run.start
+
     def close(self) -> None:
         """Close the files."""
         for source in self._sources:
             source.close()
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _int(config: NvList, name: str) -> int:

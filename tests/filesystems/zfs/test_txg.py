@@ -90,3 +90,14 @@ def test_other_formats_have_no_groups(tmp_path: Path) -> None:
     with pytest.raises(OsvlabError, match="which has no transaction groups") as caught:
         osvlab.filesystems.open(tmp_path / "archive.cpio", txg=4)
     assert caught.value.hint == "Leave the txg out."
+
+
+def test_what_is_taken_is_what_the_check_counts(changed: tuple[Path, int]) -> None:
+    image, group = changed
+    with open_zfs([image]) as now, open_zfs([image], txg=group) as then:
+        for opened in (now, then):
+            pieces = list(opened.pool.taken())
+            assert sum(length for _, length in pieces) == opened.check().counts["bytes in use"]
+            extent = next(opened.extents(opened.find("changed")))
+            assert extent.offset is not None
+            assert any(place <= extent.offset < place + length for place, length in pieces)
