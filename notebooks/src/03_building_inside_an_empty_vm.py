@@ -29,7 +29,7 @@ from osvlab.demo import static_busybox
 from osvlab.events import StepFinished, listening
 from osvlab.filesystems import bootfs, cpio, disk
 from osvlab.filesystems.disk import Partition
-from osvlab.image.empty_vm import fill, lab_builder, osv_builder
+from osvlab.image.builders import lab_builder
 from osvlab.widgets.table import Table
 
 work = Path(tempfile.mkdtemp(prefix="empty-vm-"))
@@ -333,44 +333,41 @@ assert empty["txg"] < filled["txg"]
 # %% [markdown]
 # ## 5. In one call, and without a VM
 #
-# `fill` does the same: it boots an empty VM on a disk, and streams a tree into it. Long work in the lab
-# is done in **steps**, which are published while they happen. Whoever wants to know listens:
+# `osvlab.build` with `via="vm"` does all of this: an empty VM, a stream, and around it the rest of an
+# image that boots by itself. Long work in the lab is done in **steps**, which are published while they
+# happen. Whoever wants to know listens:
 
 
 # %%
 def tell(event):
     """Print each step that ends, with its time."""
     if isinstance(event, StepFinished):
-        steps.append((event.step, event.seconds))
         print(f"{event.seconds:7.3f} s  {event.step}")
 
 
-steps = []
-by_vm = empty_disk("by-vm.img")
-began = time.perf_counter()
-with listening(tell):
-    fill(builder, by_vm, recipe.tree, started=display)
-vm_seconds, vm_steps = time.perf_counter() - began, steps
+def timed(output, **options):
+    """Build the recipe, and return the image and how many seconds that took."""
+    began = time.perf_counter()
+    with listening(tell):
+        built = osvlab.build(recipe, output=work / output, **options)
+    return built, time.perf_counter() - began
+
+
+by_vm, vm_seconds = timed("by-vm.img", via="vm")
 
 # %% [markdown]
-# What a kernel can write, Python can write too: a pool is bytes. `osvlab.build` takes `via="host"`,
-# unless you say otherwise, and puts labels, tables, maps and files where a ZFS kernel would look for
+# What a kernel can write, Python can write too: a pool is bytes. With `via="host"`, which is what you get
+# unless you say otherwise, labels, tables, maps and files are put where a ZFS kernel would look for
 # them, in one go and in order.
 
 # %%
-steps = []
-began = time.perf_counter()
-with listening(tell):
-    by_host = osvlab.build(recipe, output=work / "by-host.img", via="host")
-host_seconds = time.perf_counter() - began
+by_host, host_seconds = timed("by-host.img", via="host")
 print(f"\nempty VM {vm_seconds:.2f} s, host {host_seconds:.2f} s: {vm_seconds / host_seconds:.1f} times")
 
 # %% [markdown]
-# These are times of your machine, just now, with whatever else it does. The VM's time grows with each
-# file and each byte: they go through a socket, two network stacks, and a kernel whose instructions may
-# have to be translated. The host has only to arrange and to write them. And it also made the kernel's
-# part of the image, read back what it wrote, and looked whether the guest's programs would find their
-# libraries.
+# These are times of your machine, just now, with whatever else it does. The VM's way has to boot and to
+# format, and each file and each byte goes through a socket, two network stacks, and a kernel whose
+# instructions may have to be translated. The host has only to arrange and to write.
 #
 # Is it the same? We compare every file: what it is, its size, its permissions, its age, its bytes.
 
@@ -390,10 +387,10 @@ def seen(files, entry):
     return entry.kind, entry.size, entry.permissions, entry.modified // 10**9, data, target
 
 
-from_vm, from_host = tree_of(by_vm), tree_of(by_host.path)
+from_vm, from_host = tree_of(by_vm.path), tree_of(by_host.path)
 different = [path for path in {*from_vm, *from_host} if from_vm.get(path) != from_host.get(path)]
 print(f"{len(from_vm)} and {len(from_host)} entries; different: {different or 'none'}")
-pools = [facts("by hand", by_hand), facts("empty VM", by_vm), facts("host", by_host.path)]
+pools = [facts("by hand", by_hand), facts("empty VM", by_vm.path), facts("host", by_host.path)]
 Table(pools, "Three ways")
 
 # %% [markdown]
@@ -404,8 +401,8 @@ Table(pools, "Three ways")
 #
 # <details><summary>Answer</summary>
 #
-# `upload`, by far. Booting, formatting and sealing remain, a fraction of a second, and that is
-# the least that this way can cost. OSv's kernel takes longer for it; see section 7.
+# The upload, by far. Booting, formatting and sealing remain, a fraction of a second, and that is the
+# least that this way can cost. OSv's kernel takes longer for it; see section 7.
 #
 # </details>
 
@@ -413,12 +410,6 @@ Table(pools, "Three ways")
 assert different == []
 assert len(from_vm) > 1000
 assert from_vm == tree_of(by_hand)
-assert [name for name, _ in vm_steps] == [
-    "boot an empty VM",
-    "format its disk",
-    "upload",
-    "seal the pool",
-]
 assert all(pool["right"] for pool in pools)
 
 # %% [markdown]
@@ -485,14 +476,12 @@ assert facts("", by_hand)["right"]
 # %%
 theirs = os.environ.get("OSVLAB_OSV_ZFS_BUILDER")
 if theirs:
-    by_osv, steps = empty_disk("by-osv.img"), []
-    with listening(tell):
-        fill(osv_builder(theirs), by_osv, recipe.tree, started=display)
-    from_osv = tree_of(by_osv)
+    by_osv, osv_seconds = timed("by-osv.img", via="vm", builder=theirs)
+    from_osv = tree_of(by_osv.path)
     # OSv's daemon does not look at ages, nor at the mode of the root.
     unlike = [path for path in from_vm if from_vm[path][4:] != from_osv.get(path, ())[4:]]
-    print(f"{len(from_osv)} entries; of other contents: {unlike or 'none'}")
-    display(Table([*pools, facts("OSv", by_osv)]))
+    print(f"{osv_seconds:.2f} s; {len(from_osv)} entries; of other contents: {unlike or 'none'}")
+    display(Table([*pools, facts("OSv", by_osv.path)]))
 else:
     print("OSVLAB_OSV_ZFS_BUILDER is not set: skipped")
 
@@ -521,5 +510,5 @@ assert not any(machine.running for machine in (vm, guest, forgetful))
 # - Ten thousand files instead of one thousand: which of the two ways grows faster?
 # - Look at the wire with `capture=work / "wire.pcap"`, as in *09_network_and_rest*. How much of it is
 #   `cpio`, how much TCP?
-# - The same from a shell: `osvlab build app --fs zfs -o app.img -- /bin/busybox sh`, then
+# - The same from a shell: `osvlab build app --fs zfs --via vm -o app.img -- /bin/busybox sh`, then
 #   `osvlab check app.img`, `osvlab tree app.img`.

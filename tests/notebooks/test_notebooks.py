@@ -19,6 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXPECTED = {
     "00_quickstart",
     "03_building_inside_an_empty_vm",
+    "04_filesystems_on_disk",
     "09_network_and_rest",
 }
 # What notebooks call the folders that they make, and remove at their end.

@@ -1,0 +1,64 @@
+"""The notebooks about disks, as a person meets them: an empty VM that fills one, and what lies on it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.lab import Lab
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SLOW = 60_000  # plotly alone is 5 MB of script
+
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
+
+
+def run(lab: Lab, page: Page, notebook: str, theme: str) -> None:
+    name = f"{notebook}-{theme}.ipynb"
+    (lab.folder / name).write_bytes((NOTEBOOKS / f"{notebook}.ipynb").read_bytes())
+    lab.open(page, name, dark=theme == "dark")
+    lab.start_all()
+    lab.finish_all()
+    assert lab.errors() == []
+
+
+def keep(lab: Lab, name: str) -> None:
+    if folder := os.environ.get("OSVLAB_PICTURES"):
+        lab.pictures(Path(folder), name)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_empty_vm_formats_and_is_filled(lab: Lab, page: Page, theme: str) -> None:
+    run(lab, page, "03_building_inside_an_empty_vm", theme)
+    console = lab.console(0)
+    expect(console.get_by_role("log")).to_contain_text("Running mkfs...")
+    expect(console.get_by_role("log")).to_contain_text("Adding /etc/motd...")
+    expect(console.get_by_role("status")).to_have_text("exited with status 0")
+    expect(page.get_by_role("img", name="Layout of the disk")).to_have_count(2)
+    expect(page.get_by_role("table", name="Before and after")).to_contain_text("filled by hand")
+    expect(page.get_by_role("table", name="Three ways").get_by_role("row")).to_have_count(4)
+    answer = page.locator("details", has_text="Such a file is called").first
+    expect(answer.get_by_text("Such a file is called")).to_be_hidden()
+    answer.locator("summary").click()
+    expect(answer.get_by_text("Such a file is called")).to_be_visible()
+    keep(lab, f"empty-vm-{theme}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page, theme: str) -> None:
+    run(lab, page, "04_filesystems_on_disk", theme)
+    label = page.locator(".osvlab-structure").filter(has_text="label 0 of pool osv").first
+    expect(label.get_by_role("row", name=re.compile("uberblocks"))).to_contain_text("1 good ones")
+    expect(page.get_by_role("table", name="From the label to the letter")).to_contain_text(
+        "entry letter.txt"
+    )
+    history = page.get_by_role("table", name="One file, five times")
+    expect(history.get_by_role("row")).to_have_count(6)
+    expect(history).to_contain_text("Dear Clara")
+    for number, row in enumerate(("tables: 1 piece", "labels: 2 pieces, 1 MiB")):
+        expect(page.locator(".jp-RenderedPlotly").nth(number)).to_contain_text(row, timeout=SLOW)
+    keep(lab, f"on-disk-{theme}")
