@@ -202,15 +202,15 @@ int mount_at(const struct mount_wish *wish, const char *path) {
     return status;
 }
 
+// Takes over the reference. What is still to be written holds its vnodes until it is.
 static int remove_locked(struct vnode *vnode) {
     struct mount *mount = vnode->mount;
-    if (mount == NULL || mount->root != vnode)
-        return -EINVAL; // nothing is mounted here
-    // What is still to be written is held until it is.
-    int status = mount->filesystem->sync == NULL ? 0 : mount->filesystem->sync(mount);
-    if (vnode == root || covers_something(mount) || mount_busy(mount, 1))
-        return -EBUSY;
+    bool here = mount != NULL && mount->root == vnode;
+    int status = here && mount->filesystem->sync != NULL ? mount->filesystem->sync(mount) : 0;
+    bool busy = here && (vnode == root || covers_something(mount) || mount_busy(mount, 1));
     vnode_put(vnode);
+    if (!here || busy)
+        return here ? -EBUSY : -EINVAL; // nothing is mounted here
     mount_destroy(mount);
     return status;
 }
@@ -230,8 +230,6 @@ int mount_remove(const char *path) {
         at.vnode = NULL;
         path_done(&at);
         status = remove_locked(vnode);
-        if (status == -EBUSY || status == -EINVAL)
-            vnode_put(vnode);
     }
     names_unlock();
     mutex_unlock(&staying);
