@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import socket
 from collections.abc import Callable
 from itertools import count
@@ -49,7 +51,7 @@ class Monitor:
     on_shutdown
         Called when QEMU says that it shuts down, which is before its process ends.
     on_disk_full
-        Called when the host had no room for what the guest wrote to its disk. QEMU has stopped the guest.
+        Called when the host had no room for what the guest wrote to its disk.
     """
 
     def __init__(
@@ -159,5 +161,11 @@ class Monitor:
         elif message.get("event") == "SHUTDOWN":
             self.shutdown_reason = str(message.get("data", {}).get("reason"))
             self._on_shutdown()
-        elif message.get("event") == "BLOCK_IO_ERROR" and message.get("data", {}).get("nospace"):
+        elif message.get("event") == "BLOCK_IO_ERROR" and _says_full(message.get("data", {})):
             self._on_disk_full()
+
+
+def _says_full(data: dict[str, Any]) -> bool:
+    """Whether a disk's error is that there is no room; of quotas and limits QEMU has only the text."""
+    reasons = {os.strerror(number) for number in (errno.EDQUOT, errno.EFBIG)}
+    return bool(data.get("nospace")) or data.get("reason") in reasons

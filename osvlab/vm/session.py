@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -299,7 +298,7 @@ class Session:
         self._kill()
 
     def _disk_full(self) -> None:
-        """End the guest, which QEMU has stopped: it would wait for ever for somebody to make room."""
+        """End the guest: if QEMU has stopped it, it would wait for ever for somebody to make room."""
         self._end(Lost(_NO_ROOM, disk_full=True))
 
     def _end(self, reason: Lost | TimedOut) -> None:
@@ -402,8 +401,6 @@ class Session:
             return self.report.outcome
         if self._ending is not None:
             return self._ending
-        if status == -signal.SIGXFSZ:
-            return Lost(_NO_ROOM, disk_full=True)
         if self._shut_down:
             status = 0  # the guest had ended; QEMU only had to be helped
         reason = "triple fault" if self._triple_fault() else self.monitor.shutdown_reason

@@ -120,3 +120,27 @@ def test_shutting_down_is_told_at_once() -> None:
         theirs.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("data", "full"),
+    [
+        ({"nospace": True, "reason": "No space left on device"}, 1),
+        ({"nospace": False, "reason": "Disk quota exceeded"}, 1),
+        ({"nospace": False, "reason": "File too large"}, 1),
+        ({"nospace": False, "reason": "Input/output error"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_disk_that_is_full_is_told(data: dict[str, Any], full: int) -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        told: list[None] = []
+        monitor = Monitor(ours, lambda: None, lambda: told.append(None))
+        with theirs:
+            send(theirs, {"event": "BLOCK_IO_ERROR", "data": data})
+        monitor.close()
+        assert len(told) == full
+
+    asyncio.run(asyncio.wait_for(run(), 20))

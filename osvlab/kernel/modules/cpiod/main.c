@@ -130,7 +130,7 @@ static int serve(int connection, const struct settings *settings) {
                  entry.name[0] ? entry.name : "the beginning", complaint.what);
         printf("cpiod: %s", text);
     } else {
-        sync();
+        sync(); // what is on other disks than the prefix, too
         snprintf(text, sizeof(text), "ok\n");
     }
     answer(connection, text);

@@ -202,6 +202,15 @@ static int unpack_all(struct unpacking *to, struct entry *entry, struct complain
     return status;
 }
 
+// Nothing is done before it is on its disk: only then is it known whether that has room for it.
+static int finish(struct unpacking *to, struct entry *entry, struct complaint *complaint) {
+    if (syncfs(to->root) == 0)
+        return 0;
+    complaint->after = false;
+    snprintf(entry->name, sizeof(entry->name), "%s", to->how->prefix);
+    return failed(&complaint->what);
+}
+
 int unpack(struct input *in, const struct unpack_how *how, struct entry *entry,
            struct complaint *complaint) {
     static struct unpacking to; // its table is too large for a small stack
@@ -215,6 +224,8 @@ int unpack(struct input *in, const struct unpack_how *how, struct entry *entry,
     }
     umask(0);
     int status = unpack_all(&to, entry, complaint);
+    if (status == 0)
+        status = finish(&to, entry, complaint);
     memory_free(&to.memory);
     close(to.root);
     return status;
