@@ -23,6 +23,7 @@ _MIRRORS = ("mirror", "replacing", "spare")
 _EMPTY = ("hole", "missing", "log_missing")
 # States in the label of a spare, of a disk that only caches.
 _NO_BLOCKS = (3, 4)
+_DESTROYED = 2
 MAX_VDEVS = 1 << 16
 
 
@@ -99,8 +100,7 @@ def find_disks(sources: list[ByteRange]) -> list[Disk]:
                 f"no ZFS pool: {which} has no good label: {problems or 'it is too small'}",
                 hint="Name the disk or the partition of it that holds the pool: osvlab inspect.",
             )
-        config = max(configs, key=lambda config: _number(config, "txg"))
-        _refuse_two_pools(configs)
+        config = _believed(labels, which)
         if _number(config, "state") not in _NO_BLOCKS:
             disks.append(Disk(source, labels, config))
     if not disks:
@@ -117,8 +117,42 @@ def _refuse_two_pools(configs: list[NvList]) -> None:
     if len(guids) > 1:
         raise PoolError(
             f"two pools: {' and '.join(sorted(map(str, guids.values())))}",
-            hint="Open them one by one; of labels on one disk, wipe those that are left of an older pool.",
+            hint="Open them one by one.",
         )
+
+
+def _believed(labels: list[Label], which: str) -> NvList:
+    """Return what the labels of a disk say, and leave out those that an older pool left.
+
+    A pool that was written over part of a larger one leaves the labels at its end. Which of the two is
+    meant cannot be known, as long as neither was destroyed.
+    """
+    good = [label for label in labels if label.config is not None]
+    living = [label for label in good if _number(label.config or {}, "state") != _DESTROYED] or good
+    pools: dict[int, list[Label]] = {}
+    for label in living:
+        pools.setdefault(_number(label.config or {}, "pool_guid"), []).append(label)
+    if len(pools) > 1:
+        listed = " and ".join(map(_named, pools.values()))
+        raise PoolError(
+            f"two pools on one disk: {which} has {listed}",
+            hint="One was written over the other: cut the file to the size of the right one, or clear the "
+            "other's labels.",
+        )
+    sums = {block.guid_sum for label in living for block in label.uberblocks}
+    for label in labels:
+        if label not in living:
+            label.uberblocks = [
+                block for block in label.uberblocks if label.config is None and block.guid_sum in sums
+            ]
+    newest = max(living, key=lambda label: _number(label.config or {}, "txg")).config
+    assert newest is not None
+    return newest
+
+
+def _named(labels: list[Label]) -> str:
+    name = (labels[0].config or {}).get("name", "?")
+    return f"{name} (label {', '.join(str(label.index) for label in labels)})"
 
 
 def best_config(disks: list[Disk]) -> NvList:
