@@ -199,7 +199,7 @@ def _identity(plan: ZfsPlan, datasets: list[StoredDataset]) -> Identity:
     options = plan.options
     told = hashlib.sha256(f"osvlab {options} {plan.geometry}".encode())
     for one in datasets:
-        told.update(f"{one.plan.name}\0{one.plan.properties}\0".encode() + one.pointer)
+        told.update(f"{one.plan.name}\0{sorted(one.plan.properties.items())}\0".encode() + one.pointer)
     digest = told.digest()
     features = (LZ4_FEATURE,) if options.compression == "lz4" else ()
     return Identity(

@@ -238,3 +238,8 @@ def test_progress_counts_every_file() -> None:
     tree = Directory({b"a": Content(b"x" * 10), b"b": Content(b""), b"c": Content(bytes(300_000))})
     bytes_of(tree, progress=lambda done, total: told.append((done, total)))
     assert told == [(10, 300_010), (10, 300_010), (300_010, 300_010)]
+
+
+def test_the_order_of_properties_does_not_matter() -> None:
+    one, other = {"canmount": 2, "mountpoint": "/"}, {"mountpoint": "/", "canmount": 2}
+    assert bytes_of({"": ZfsDataset(Directory(), one)}) == bytes_of({"": ZfsDataset(Directory(), other)})
