@@ -46,8 +46,9 @@ def add(commands: Commands) -> None:
         help="copy files into a running guest or an image, or out of one",
         usage="osvlab cp [options] SOURCE TARGET",
         description="Copy a file or a whole directory. A path in an image is written IMAGE:/path, where "
-        f"IMAGE is a file that is there, and a path in a guest VM:/path. VM is {VM_HELP}. ROFS and bootfs "
-        "can be copied into: the image is written again, and takes the old one's place once it is whole.",
+        f"IMAGE is a file that is there, and a path in a guest VM:/path. VM is {VM_HELP}. ROFS, "
+        "bootfs and ZFS pools that the lab made can be copied into: the image is written again, and takes "
+        "the old one's place once it is whole.",
     )
     parser.set_defaults(do=do)
     parser.add_argument("source", metavar="SOURCE")
@@ -116,11 +117,12 @@ def _is_guest(word: str) -> bool:
 
 
 def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> None:
-    from osvlab.filesystems.base import show
+    from osvlab.filesystems.base import Kind, show
     from osvlab.filesystems.copying import copy_out
 
     with opened(source, options) as fs:
         entry = fs.find(os.fsencode(source.path))
+        _expect_directory(str(options.target), entry.kind is Kind.DIRECTORY or target.is_dir())
         name = os.path.basename(source.path.rstrip("/"))
         if target.is_dir() and name not in ("", ".", ".."):
             target = target / name
@@ -129,12 +131,20 @@ def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> N
         print(f"osvlab: left out {printable(show(skipped.path))}: a {skipped.kind}", file=sys.stderr)
 
 
+def _expect_directory(word: str, is_directory: bool) -> None:
+    """Raise if what ends with a slash, as only a directory may, would become a file."""
+    if word.endswith("/") and not is_directory:
+        raise OsvlabError(f"no such directory: {word}", hint="Create it first, or leave the slash out.")
+
+
 def _into_image(source: str, target: Place, options: argparse.Namespace) -> None:
     from osvlab.image.rebuild import copy_in
 
     options.image = target.image
     if options.dataset is not None or options.also:
-        raise OsvlabError("ZFS pools are not copied into", hint="Leave --dataset and --also out.")
+        raise OsvlabError(
+            "only pools of one disk and one dataset are copied into", hint="Leave --dataset and --also out."
+        )
     copy_in(target.image, source, os.fsencode(target.path), partition=options.partition)
 
 

@@ -146,7 +146,7 @@ def refuse_use(image: str | os.PathLike[str], *, writers_only: bool = False) -> 
             if (writes or not writers_only) and _is_same(disk, found):
                 raise ImageInUseError(
                     f"{os.fspath(image)} is a disk of the running guest {guest.name} (process {guest.pid})",
-                    hint="Let it end first: vm.stop().",
+                    hint=f"Let it end first: vm.stop(), or kill {guest.pid}.",
                 )
 
 

@@ -234,6 +234,16 @@ def test_cp_out_and_in(said: Said, here: Path) -> None:
     assert said("check", "x.img")
 
 
+def test_cp_makes_no_file_of_what_should_be_a_directory(said: Said, here: Path) -> None:
+    Path("mine").write_text("mine")
+    assert "no such directory: mine/" in said("cp", "x.img:/etc/hosts", "mine/", status=1)
+    assert "no such directory: new/" in said("cp", "x.img:/etc/hosts", "new/", status=1)
+    assert Path("mine").read_text() == "mine"
+    assert not Path("new").exists()
+    said("cp", "x.img:/etc", "new/")
+    assert Path("new/hosts").read_text() == "127.0.0.1\n"
+
+
 def test_cp_tells_what_it_leaves_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cp", "y.cpio:/", "out"]) == 0
     assert capsys.readouterr().err == "osvlab: left out /null: a character device\n"
