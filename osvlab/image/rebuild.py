@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -28,6 +27,7 @@ from osvlab.filesystems.opening import Volume, open_volume, partition_of, root_p
 from osvlab.filesystems.recognise import Content
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Directory, HostFile, Node, Symlink
+from osvlab.image.sources.scratch import Scratch
 from osvlab.paths import PathNotFoundError, kind_of_file, no_space, replacing
 from osvlab.vm.discover import refuse_use
 
@@ -35,13 +35,23 @@ __all__ = ["RebuildError", "copy_in", "rebuild"]
 
 Writer = Callable[[Directory, BinaryIO], int]
 
-WRITERS: dict[str, Writer] = {
-    "ROFS": write_rofs,
-    "bootfs": write_bootfs,
-}
-"""What writes a filesystem into a stream from its position on, by the format's name."""
 
-_PIECE = 1 << 20
+def _pool_writer(fs: Filesystem) -> Writer:
+    from osvlab.filesystems.zfs.reader import ZfsFilesystem
+    from osvlab.filesystems.zfs.rewriting import pool_writer
+
+    assert isinstance(fs, ZfsFilesystem)
+    return pool_writer(fs)
+
+
+WRITERS: dict[str, Callable[[Filesystem], Writer]] = {
+    "ROFS": lambda _: write_rofs,
+    "bootfs": lambda _: write_bootfs,
+    "ZFS": _pool_writer,
+}
+"""What makes, of an old filesystem, the writer of one like it, by the format's name."""
+
+_PIECE = 16 << 10  # what is all zeros becomes a hole
 
 
 class RebuildError(OsvlabError, OSError):
@@ -60,7 +70,7 @@ def copy_in(
     Parameters
     ----------
     image
-        A disk with a ROFS or bootfs, or such a filesystem alone.
+        A disk with a ROFS, a bootfs or a ZFS pool that the lab made, or such a filesystem alone.
     source
         What to copy. Symbolic links in a directory are copied as links.
     path
@@ -74,7 +84,10 @@ def copy_in(
     PathNotFoundError
         Source or image are not there, or the directory in the image is not.
     RebuildError
-        The format is not written by the lab, the image is in a container, or there is no room.
+        The format is not written by the lab, the image is in a container, holds what would be lost, or
+        there is no room.
+    PoolError
+        A ZFS pool was not made by the lab, not exported, or holds more than one tree.
     ImageInUseError
         A running VM has the image for a disk. It is named.
 
@@ -126,18 +139,19 @@ def rebuild(
             f"{path} is a {volume.container} file, which is only read",
             hint=f"Write a plain disk of it: qemu-img convert -O raw {path} {path.with_suffix('.img')}",
         )
-    with _alone(path), tempfile.TemporaryDirectory(prefix="osvlab-rebuild-") as folder:
+    with _alone(path), closing(Scratch()) as scratch:
         part = None
         if volume.content is Content.DISK:
             part = root_partition(disk.read_partitions(volume.source), partition, str(path))
         with open_volume(partition_of(volume, partition)) as fs:
-            writer = WRITERS.get(fs.format)
-            if writer is None or (volume.content is Content.DISK and part is None):
+            make = WRITERS.get(fs.format)
+            if make is None or (volume.content is Content.DISK and part is None):
                 raise RebuildError(
                     f"{path} holds a {fs.format} that the lab only reads",
-                    hint=f"The lab rebuilds {' and '.join(WRITERS)}; build a new image.",
+                    hint="The lab rebuilds ROFS, bootfs and ZFS; build a new image.",
                 )
-            tree = _tree_of(fs, Path(folder))
+            writer = make(fs)
+            tree = _tree_of(fs, scratch)
         change(tree)
         return _replace(path, volume, part, tree, writer)
 
@@ -179,6 +193,10 @@ def _put(tree: Directory, path: bytes, name: bytes, node: Node, image: Path) -> 
     found = tree.resolve(path)
     if found is not None and isinstance(found[1], Directory):
         parent, last = found[1], name
+    elif path.endswith(b"/") and not isinstance(node, Directory):
+        raise PathNotFoundError(
+            f"no such directory in {image}: {show(path)}", hint="Leave the slash out, or copy a directory."
+        )
     else:
         above, _, last = path.rstrip(b"/").rpartition(b"/")
         there = tree.resolve(above or b"/")
@@ -222,35 +240,35 @@ def _merge(old: Directory, new: Directory, image: Path) -> None:
                 here.children[name] = node
 
 
-def _tree_of(fs: Filesystem, folder: Path) -> Directory:
-    """Return the tree in a filesystem; contents of its files wait in a folder until they are written."""
+def _tree_of(fs: Filesystem, scratch: Scratch) -> Directory:
+    """Return the tree in a filesystem; contents of large files wait in a folder until they are written."""
     known: dict[bytes, Directory] = {}
+    linked: dict[int, Node] = {}
     for entry in fs.walk():
-        node = _node_in(fs, entry, folder)
+        node = linked.get(entry.number) or _node_in(fs, entry, scratch)
         if isinstance(node, Directory):
             known[entry.path] = node
+        elif entry.links > 1:
+            linked[entry.number] = node
         if entry.path != b"/":
             known[entry.path.rpartition(b"/")[0] or b"/"].children[entry.name] = node
     return known[b"/"]
 
 
-def _node_in(fs: Filesystem, entry: Entry, folder: Path) -> Node:
+def _node_in(fs: Filesystem, entry: Entry, scratch: Scratch) -> Node:
     mtime = entry.modified or 0
+    lost = f"belongs to user {entry.owner} and group {entry.group}" if entry.owner or entry.group else ""
     match entry.kind:
-        case Kind.DIRECTORY:
+        case Kind.DIRECTORY if not lost:
             return Directory(mode=0o755 if entry.permissions is None else entry.permissions, mtime=mtime)
-        case Kind.SYMLINK:
+        case Kind.SYMLINK if not lost:
             return Symlink(fs.target(entry), mtime)
-        case Kind.FILE:
-            copy = folder / str(entry.number)
-            if entry.links == 1 or not copy.exists():
-                with copy.open("xb") as file:
-                    file.writelines(fs.read_pieces(entry))
+        case Kind.FILE if not lost:
             mode = 0o644 if entry.permissions is None else entry.permissions
-            shared = (0, entry.number) if entry.links > 1 else None
-            return HostFile(os.fsencode(copy), entry.size, mode, mtime, shared)
+            inode = (0, entry.number) if entry.links > 1 else None
+            return scratch.keep(fs.read_pieces(entry), entry.size, mode, mtime, inode)
     raise RebuildError(
-        f"{show(entry.path)} is a {entry.kind}, which would be lost", hint="Build a new image."
+        f"{show(entry.path)} {lost or f'is a {entry.kind}'}, which would be lost", hint="Build a new image."
     )
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +21,10 @@ from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Content, Directory, Symlink
+from osvlab.filesystems.zfs import write_zfs
 from osvlab.image.build import build
 from osvlab.image.image import Image
-from osvlab.image.rebuild import RebuildError, copy_in, rebuild
+from osvlab.image.rebuild import WRITERS, RebuildError, copy_in, rebuild
 from osvlab.kernels import Kernel
 from osvlab.vm.discover import ImageInUseError
 from osvlab.vm.machine import Disk, Machine
@@ -48,11 +50,15 @@ def facts(path: Path, **chosen: int) -> dict[str, bytes | str | None]:
     return {os.fsdecode(name): value for name, (_, value) in found.items()}  # type: ignore[misc]
 
 
-@pytest.fixture(params=["rofs", "bootfs"])
+def write_pool(tree: Directory, file: BinaryIO) -> int:
+    return write_zfs(tree, file, free=0)
+
+
+@pytest.fixture(params=["rofs", "bootfs", "zfs"])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "bare.img"
     with path.open("wb") as file:
-        {"rofs": write_rofs, "bootfs": write_bootfs}[request.param](tree(), file)
+        {"rofs": write_rofs, "bootfs": write_bootfs, "zfs": write_pool}[request.param](tree(), file)
     path.chmod(0o640)
     return path
 
@@ -112,6 +118,8 @@ def test_links_in_the_image_are_followed_inside_it(bare: Path, tmp_path: Path) -
         ("file", "/no/such/file", "no such directory in .*bare.img: /no/such"),
         ("file", "/etc/hosts/x", "no such directory"),
         ("file", "/etc/..", None),
+        ("file", "/etc/new/", "no such directory in .*bare.img: /etc/new/"),
+        ("file", "/etc/hosts/", "no such directory in .*bare.img: /etc/hosts/"),
         ("folder", "/etc/hosts", "/etc/hosts is no directory in"),
         ("lib", "/", "is a directory here and none there|has a directory|is no directory"),
         ("usr", "/", "has a directory usr in"),
@@ -199,7 +207,7 @@ def test_what_is_only_read_is_refused(tmp_path: Path) -> None:
         write_cpio(tree(), file)
     with pytest.raises(RebuildError, match=r"holds a cpio that the lab only reads") as caught:
         copy_in(tmp_path / "x.cpio", tmp_path / "file", "/etc")
-    assert "ROFS and bootfs" in str(caught.value.hint)
+    assert "ROFS, bootfs and ZFS" in str(caught.value.hint)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "x.qcow2", "1M"], check=True)
     with pytest.raises(RebuildError, match=r"is a qcow2 file, which is only read"):
         copy_in(tmp_path / "x.qcow2", tmp_path / "file", "/etc")
@@ -241,7 +249,7 @@ def test_a_full_disk_leaves_the_image_as_it_was(
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("osvlab.image.rebuild.WRITERS", {"ROFS": full, "bootfs": full})
+    monkeypatch.setattr("osvlab.image.rebuild.WRITERS", dict.fromkeys(WRITERS, lambda _: full))
     with pytest.raises(RebuildError, match=r"cannot write .*bare.img again: No space left") as caught:
         copy_in(bare, tmp_path / "file", "/etc")
     assert caught.value.hint == "Make room there."

@@ -50,23 +50,32 @@ class Scratch:
             self._finalizer()
 
     def keep(
-        self, pieces: Iterable[bytes], size: int, mode: int = 0o644, mtime: int = 0
+        self,
+        pieces: Iterable[bytes],
+        size: int,
+        mode: int = 0o644,
+        mtime: int = 0,
+        inode: tuple[int, int] | None = None,
     ) -> Content | HostFile:
-        """Return a node of `size` bytes that come in pieces.
+        """Return a node of `size` bytes that come in pieces; with an `inode` it is always a file.
 
         Raises
         ------
         OsvlabError
             There is no room for them.
         """
-        if size <= _SMALL and self._in_memory + size <= _IN_MEMORY:
+        if inode is None and size <= _SMALL and self._in_memory + size <= _IN_MEMORY:
             self._in_memory += size
             return Content(b"".join(pieces), mode, mtime)
         path = self._new_path()
         try:
             with open(path, "xb") as file:
                 for piece in pieces:
-                    file.write(piece)
+                    if piece.count(0) == len(piece):
+                        file.seek(len(piece), os.SEEK_CUR)  # a hole
+                    else:
+                        file.write(piece)
+                file.truncate(size)
         except OSError as error:
             if isinstance(error, OsvlabError):
                 raise
@@ -74,7 +83,7 @@ class Scratch:
                 f"cannot unpack into {path.parent}: {error.strerror}",
                 hint="Make room there, or set XDG_CACHE_HOME to a folder that has it.",
             ) from error
-        return HostFile(os.fsencode(path), size, mode, mtime)
+        return HostFile(os.fsencode(path), size, mode, mtime, inode)
 
     def folder(self) -> Path:
         """Return a new, empty folder that lives as long."""
