@@ -47,7 +47,7 @@ class Pool:
                 file.seek(at)
                 before[at] = file.read(SECTOR)
                 file.seek(at)
-                file.write(damaged(before[at], dice, [range(SECTOR)])[:SECTOR])
+                file.write(damaged(before[at] + bytes(64), dice, [range(SECTOR)])[:SECTOR])
         return before
 
     def repair(self, before: dict[int, bytes]) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from osvlab.filesystems.base import ByteRange
+from osvlab.filesystems.zfs import open_zfs
 from tests.kernel import host
 
 MODULE = "modules/zfs"
@@ -45,6 +50,27 @@ def build(folder: Path, test: str, *flags: str) -> Path:
     parts = [test, "zfs_shim", *(["zfs_tool_files"] if test == "zfs_tool" else [])]
     sources = [f"tests/host/{name}.c" for name in parts]
     return host.build(output, [*sources, str(archive)], ["-iquote", MODULE, *flags])
+
+
+def check(image: Path, cut: bool = False) -> None:
+    """Let the reader in Python check all blocks, all space, all files; OpenZFS's zdb, too, where it is.
+
+    A power cut may leave two labels torn.
+    """
+    with open_zfs([ByteRange(image, 0, image.stat().st_size)]) as files:
+        report = files.check()
+        name = files.pool.name
+    torn = [problem for problem in report.problems if re.search(r"label \d at .* checksum", str(problem))]
+    assert len(torn) <= 2 * cut, str(report)
+    assert len(report.problems) == len(torn), str(report)
+    zdb = os.environ.get("OSVLAB_ZDB")
+    if zdb:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "disk").symlink_to(image.absolute())
+            argv = [zdb, "-e", "-p", folder, "-bcc", name]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "No leaks" in done.stdout
 
 
 def label_offsets(image: Path) -> list[int]:

@@ -30,7 +30,7 @@ def test_power_cuts(program: Path, tmp_path: Path, chance: random.Random) -> Non
     while time.monotonic() < end:
         run = tmp_path / "run"
         run.mkdir()
-        test_zfs_power.run(program, run, chance.randrange(2**32), 10, test_zfs_power.no_judge)
+        test_zfs_power.run(program, run, chance.randrange(2**32), 10)
         shutil.rmtree(run)
 
 

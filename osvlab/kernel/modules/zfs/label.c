@@ -1,8 +1,9 @@
 // The four labels of a vdev: each has the pool's configuration and a ring of uberblocks.
 //
-// Invariant: at any moment at least two labels have a whole configuration, and all uberblocks but
-// those of the group that is being completed are whole. So labels are written two at a time, with
-// a flush between, and an uberblock only after a flush of what it points to.
+// Invariant: at any moment at least two labels have a whole configuration (one, while those are
+// mended that a power cut tore), and all uberblocks but those of the group that is being completed
+// are whole. So labels are written two at a time, with a flush between, and an uberblock only after
+// a flush of what it points to.
 //
 // Specified in: "ZFS On-Disk Specification" (2006), chapter 1.
 
@@ -169,6 +170,21 @@ static int write_config(struct zfs_pool *pool, unsigned label, uint8_t *region) 
     return pool->disk->write(pool->disk, offset, region, LABEL_NVLIST_SIZE);
 }
 
+// The ones that an earlier power cut left torn, if there are any. `spare` is for reading.
+static int write_torn(struct zfs_pool *pool, uint8_t *region, uint8_t *spare) {
+    struct nvlist config;
+    bool any = false;
+    for (unsigned label = 0; label < LABELS; label++) {
+        if (read_config(pool, label, spare, &config) && config_right(pool, label, spare))
+            continue;
+        int status = write_config(pool, label, region);
+        if (status < 0)
+            return status;
+        any = true;
+    }
+    return any ? pool->disk->flush(pool->disk) : 0;
+}
+
 // Two at a time: a power cut finds the other two whole.
 static int write_configs(struct zfs_pool *pool, uint8_t *region) {
     for (unsigned first = 0; first < 2; first++) {
@@ -196,6 +212,8 @@ int label_write(struct zfs_pool *pool) {
     if (status < 0)
         goto out;
     status = nvlist_set_u64(&config, "state", pool->state) ? 0 : -EINVAL;
+    if (status == 0)
+        status = write_torn(pool, region, spare);
     if (status == 0)
         status = write_configs(pool, region);
 out:
