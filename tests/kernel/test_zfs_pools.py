@@ -164,6 +164,15 @@ def test_a_power_cut_while_a_pool_is_made_leaves_none_or_all(
     assert states <= {"old", POOL, os.strerror(errno.EINVAL)}
 
 
+def test_pools_without_an_uberblock_that_can_be_used(tool: ZfsTool, image: Path) -> None:
+    tool.format(image, POOL)
+    ((_, at),) = zfs.uberblocks(image)
+    for magic, reason in ((0, "none of its uberblocks is whole"), (0xBAB10C, "big-endian")):
+        for offset in zfs.label_offsets(image):
+            zfs.overwrite(image, offset + at, struct.pack(">Q", magic))
+        assert reason in fails(errno.EIO, tool, "open", str(image))
+
+
 def test_a_feature_for_reading_that_is_not_known(tool: ZfsTool, image: Path) -> None:
     tool.format(image, POOL)
     tool.open(image, POOL)

@@ -75,6 +75,7 @@ static void find_uberblocks(struct zfs_pool *pool, unsigned label, uint8_t *ring
         return;
     for (unsigned slot = 0; slot < LABEL_UBERBLOCKS_SIZE >> slot_shift(pool); slot++) {
         const struct uberblock *uberblock = (void *)(ring + ((size_t)slot << slot_shift(pool)));
+        labels->swapped |= uberblock->magic == __builtin_bswap64(UBERBLOCK_MAGIC);
         if (uberblock->magic != UBERBLOCK_MAGIC || uberblock->guid_sum != labels->guid_sum)
             continue;
         labels->candidates[labels->count++] =

@@ -20,6 +20,7 @@ struct labels {
     unsigned metaslab_shift;
     uint64_t guid; // of the vdev
     uint64_t guid_sum;
+    bool swapped;    // there are uberblocks of a machine that writes its words the other way round
     uint64_t newest; // txg of the newest uberblock, readable or not
     struct candidate *candidates;
     unsigned count;

@@ -95,7 +95,9 @@ static int open_newest(struct zfs_pool *pool) {
         older = true;
     }
     if (status == -ENOENT)
-        zfs_report("pool %s: none of its uberblocks is whole", pool->name);
+        zfs_report("pool %s: %s", pool->name,
+                   pool->labels->swapped ? "it was written by a big-endian machine"
+                                         : "none of its uberblocks is whole");
     return status == -ENOENT ? -EIO : status;
 }
 
