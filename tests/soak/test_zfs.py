@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import host, test_zfs_damage, test_zfs_fuzz, test_zfs_power, zfs
+from tests.kernel import host, test_zfs_damage, test_zfs_fuzz, test_zfs_model, test_zfs_power, zfs
 from tests.soak.conftest import SECONDS
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
@@ -47,3 +47,12 @@ def test_damaged_disks(program: Path, tmp_path: Path, chance: random.Random) -> 
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         test_zfs_damage.attack(pool, chance, 10)
+
+
+def test_files_by_chance(program: Path, tmp_path: Path, chance: random.Random) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        run = tmp_path / "run"
+        run.mkdir()
+        test_zfs_model.Files(program, run, chance.randrange(2**32)).run(400)
+        shutil.rmtree(run)

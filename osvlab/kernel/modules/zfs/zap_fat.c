@@ -298,8 +298,6 @@ struct visit {
     zap_visitor *visit;
     void *argument;
 };
-#define PLACES_MAX (BLOCK_MAX / LEAF_CHUNK_SIZE)
-#define SCRATCH (PLACES_MAX * sizeof(struct zap_place) + ZAP_NAME_MAX + 1 + ZAP_VALUE_MAX)
 
 // 1: the visitor wants no more.
 static int visit_leaf(const struct leaf *leaf, uint64_t position, const struct visit *v) {
@@ -321,11 +319,13 @@ static int visit_leaf(const struct leaf *leaf, uint64_t position, const struct v
 }
 
 int fat_visit(struct fat *fat, uint64_t position, zap_visitor *visit, void *argument) {
-    uint8_t *scratch = cache_allocate(fat->object->set->pool, SCRATCH);
+    size_t places = (1ul << fat->shift) / LEAF_CHUNK_SIZE * sizeof(struct zap_place);
+    size_t size = places + ZAP_VALUE_MAX + ZAP_NAME_MAX + 1;
+    uint8_t *scratch = cache_allocate(fat->object->set->pool, size);
     if (scratch == NULL)
         return -ENOMEM;
     struct visit v = {.places = (struct zap_place *)(void *)scratch,
-                      .value = scratch + PLACES_MAX * sizeof(struct zap_place),
+                      .value = scratch + places,
                       .visit = visit,
                       .argument = argument};
     v.name = (char *)v.value + ZAP_VALUE_MAX;
@@ -340,6 +340,6 @@ int fat_visit(struct fat *fat, uint64_t position, zap_visitor *visit, void *argu
         position = (leaf.header->prefix + 1) << rest << 32;
         buffer_put(leaf.block);
     }
-    zfs_services->free(scratch, SCRATCH);
+    zfs_services->free(scratch, size);
     return error < 0 ? error : 0;
 }
