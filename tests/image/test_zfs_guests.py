@@ -1,7 +1,8 @@
-"""Guests boot from the pools that the host writes, find all that is in them, and change them.
+"""Guests boot from the pools that the host or an empty VM fills, find all that is in them, and change them.
 
 A real OSv takes part when OSVLAB_OSV_ZFS_KERNEL names its kernel, one that has libsolaris.so linked in
-(built with fs=zfs). What a guest has written is checked afterwards: by our reader, and by OpenZFS's zdb
+(built with fs=zfs), and OSVLAB_OSV_ZFS_BUILDER one that fills disks. What a guest has written is checked
+afterwards: by our reader, and by OpenZFS's zdb
 where OSVLAB_ZDB names it.
 """
 
@@ -11,12 +12,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from osvlab.demo import static_busybox
 from osvlab.filesystems.base import Kind
 from osvlab.image.build import build
+from osvlab.image.image import Image
 from osvlab.kernels import Kernel
 from osvlab.vm.discover import ImageInUseError
 from osvlab.vm.outcome import Exited
@@ -25,6 +28,7 @@ from tests.filesystems.zfs.trees import make_tree
 from tests.image.pools import judge, pool_of
 
 OSV = os.environ.get("OSVLAB_OSV_ZFS_KERNEL")
+BUILDER = os.environ.get("OSVLAB_OSV_ZFS_BUILDER")
 
 WALK = r"""
 #define _GNU_SOURCE
@@ -126,6 +130,13 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 
 
 @pytest.fixture(scope="module")
+def osv() -> Kernel:
+    if not OSV:
+        pytest.skip("OSVLAB_OSV_ZFS_KERNEL names no OSv kernel with ZFS")
+    return Kernel.open(OSV)
+
+
+@pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree, and a program that walks it."""
     top = tmp_path_factory.mktemp("source") / "root"
@@ -155,27 +166,30 @@ def walked(top: Path) -> str:
     return f"walked: {files} {folders} {links} {size} {total % 2**64}\n"
 
 
+def boots_reads_and_writes(image: Image, top: Path, folder: Path, **options: Any) -> None:
+    """Let a guest read all that is in an image and change some, and look at what it left."""
+    with run(image, memory="512M", persist=True, timeout=250, **options) as vm:
+        vm.wait_for(walked(top / "tree"), 200)
+        assert vm.wait(150) == Exited(0)
+    judge(image, folder)
+    with pool_of(image) as files:
+        names = {entry.name for entry in files.list(files.find("/new"))}
+        assert names == {b"%d" % n for n in range(1, 700, 2)} | {b"link", b"folder"}
+        assert (files / "new/699").read_bytes() == b"z" * (699 * 37)
+        assert not (files / "tree/text-1500000").exists()
+        assert (files / "tree/noise-1500000").read_bytes() == (top / "tree/noise-1500000").read_bytes()
+        assert files.find("/new/link", follow=False).kind is Kind.SYMLINK
+
+
 @pytest.mark.qemu
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["lz4", "gzip-1", None])
 def test_a_guest_boots_from_it_reads_all_and_writes(
     kernel: Kernel, source: Path, tmp_path: Path, compression: str | None
 ) -> None:
-    image = build(
-        source, "/walk 700", fs="zfs", kernel=kernel, output=tmp_path / "x.img", compression=compression
-    )
-    with run(image, memory="512M", verbose=True, persist=True, timeout=200) as vm:
-        vm.wait_for(walked(source / "tree"), 180)
-        assert vm.wait(100) == Exited(0)
-    assert "rror" not in vm.console.text
-    judge(image, tmp_path)
-    with pool_of(image) as files:
-        names = {entry.name for entry in files.list(files.find("/new"))}
-        assert names == {b"%d" % n for n in range(1, 700, 2)} | {b"link", b"folder"}
-        assert (files / "new/699").read_bytes() == b"z" * (699 * 37)
-        assert not (files / "tree/text-1500000").exists()
-        assert (files / "tree/noise-1500000").read_bytes() == (source / "tree/noise-1500000").read_bytes()
-        assert files.find("/new/link", follow=False).kind is Kind.SYMLINK
+    output = tmp_path / "x.img"
+    image = build(source, "/walk 700", fs="zfs", kernel=kernel, output=output, compression=compression)
+    boots_reads_and_writes(image, source, tmp_path, verbose=True)
 
 
 @pytest.mark.qemu
@@ -205,3 +219,28 @@ def test_an_image_that_a_guest_writes_to_is_not_replaced(tmp_path: Path) -> None
             build(tree, "/busybox true", fs="zfs", output=output)
         vm.stop()
     assert build(tree, "/busybox true", fs="zfs", output=output).command == "/busybox true"
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["host", "lab", "osv"])
+def test_the_lab_kernel_boots_from_what_any_has_filled(source: Path, tmp_path: Path, by: str) -> None:
+    image = build(source, "/walk 700", fs="zfs", output=tmp_path / "x.img", **filled(by))
+    boots_reads_and_writes(image, source, tmp_path)
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["lab", "osv"])
+def test_osv_boots_from_what_a_vm_has_filled(osv: Kernel, source: Path, tmp_path: Path, by: str) -> None:
+    image = build(source, "/walk 700", fs="zfs", kernel=osv, output=tmp_path / "x.img", **filled(by))
+    boots_reads_and_writes(image, source, tmp_path, verbose=True)
+
+
+def filled(by: str) -> dict[str, Any]:
+    """Options of `build`, by who fills the disk: the host, or a VM of the lab kernel or of OSv."""
+    if by == "host":
+        return {}
+    if by == "osv" and not BUILDER:
+        pytest.skip("OSVLAB_OSV_ZFS_BUILDER names no builder of OSv")
+    return {"via": "vm", "builder": BUILDER if by == "osv" else Kernel.lab().path}
