@@ -12,11 +12,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import osvlab
+from osvlab.errors import OsvlabError
+from osvlab.events import Note, publish
 from osvlab.filesystems.tree import Content, Directory, HostFile, Node, Symlink
 from osvlab.image.recipe import Recipe
 from osvlab.kernels import Kernel
@@ -43,14 +45,16 @@ class BuildRecord:
 
     def __init__(self, output: Path, recipe: Recipe, kernel: Kernel, options: Iterable[object]) -> None:
         self._output = output
-        place = os.fsencode(os.path.realpath(output))
-        self._path = cache_dir("builds") / f"{hashlib.sha256(place).hexdigest()[:32]}.json"
+        place = hashlib.sha256(os.fsencode(os.path.realpath(output))).hexdigest()[:32]
         self._made_of = _digest(recipe, kernel, options)
+        self._path: Path | None = None
+        with _noted():
+            self._path = cache_dir("builds") / f"{place}.json"
 
     @property
     def is_current(self) -> bool:
         """Whether the image is there, as it was made, of just these things."""
-        if self._made_of is None:
+        if self._made_of is None or self._path is None:
             return False
         try:
             told = json.loads(self._path.read_bytes())
@@ -60,13 +64,25 @@ class BuildRecord:
 
     def save(self) -> None:
         """Write down that the image has been made."""
-        if self._made_of is not None:
-            told = {"made of": self._made_of, "image": _identity(self._output)}
-            with replacing(self._path) as temporary:
-                temporary.write_text(json.dumps(told))
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
+        if self._path is None:
+            return
+        with _noted():
+            self._path.unlink(missing_ok=True)  # what it says is no longer so, whether there is room or not
+            if self._made_of is not None:
+                told = {"made of": self._made_of, "image": _identity(self._output)}
+                with replacing(self._path) as temporary:
+                    temporary.write_text(json.dumps(told))
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[None]:
+    """Go on without a record that cannot be written: an image does not need it."""
+    try:
+        yield
+    except OSError as error:
+        publish(Note(f"the next build will do everything again: {error.strerror}"))
+    except OsvlabError as error:
+        publish(Note(f"the next build will do everything again: {error.message}"))
 
 
 @lru_cache

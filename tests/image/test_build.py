@@ -130,6 +130,12 @@ def test_an_image_inside_its_own_directory(app: Path, kernel: Kernel) -> None:
         build(app, kernel=kernel, output=app / "etc/x.img")
 
 
+def test_a_name_that_ends_with_a_slash(app: Path, tmp_path: Path, kernel: Kernel) -> None:
+    with pytest.raises(OsvlabError, match=r"not a name for an image: .*/new/"):
+        build(app, kernel=kernel, output=f"{tmp_path}/new/")
+    assert left_behind(tmp_path) == []
+
+
 def test_a_folder_that_is_not_there(app: Path, tmp_path: Path, kernel: Kernel) -> None:
     with pytest.raises(FileNotFoundError, match=r"no such folder: .*absent"):
         build(app, kernel=kernel, output=tmp_path / "absent/x.img")

@@ -108,6 +108,19 @@ def test_the_same_directory_gives_the_same_bytes(
     assert build(app, fs="zfs", kernel=kernel, output=tmp_path / "3.img").path.read_bytes() == first
 
 
+@pytest.mark.parametrize("fs", ["zfs", "rofs"])
+def test_a_cache_that_cannot_be_written_to_does_not_matter(
+    app: Path, kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fs: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    with heard() as events:
+        image = build(app, fs=fs, kernel=kernel, output=tmp_path / "x.img")
+    assert (image.files / "etc/motd").read_text() == "welcome\n"
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert len(notes) == 1
+    assert "the next build will do everything again: cannot create the folder /proc/none" in notes[0]
+
+
 # --- nothing to do ----------------------------------------------------------------------------------------
 
 

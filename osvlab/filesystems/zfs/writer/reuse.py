@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from osvlab.errors import OsvlabError
 from osvlab.filesystems.tree import HostFile
 from osvlab.filesystems.zfs.writer.blocks import Codec, Kept, Sealed
 from osvlab.filesystems.zfs.writer.plan import Options
@@ -54,20 +55,21 @@ class Reuse:
 
     def __init__(self, output: Path, options: Options) -> None:
         self._output = output
-        place = os.fsencode(os.path.realpath(output))
-        self._record = cache_dir("blocks") / hashlib.sha256(place).hexdigest()[:32]
+        place = hashlib.sha256(os.fsencode(os.path.realpath(output))).hexdigest()[:32]
         self._needs = _needs(options)
         self._fd = -1
         self._files: dict[Key, list[Kept]] = {}
         self.untouched = False
         self._new: list[tuple[Key, list[Kept]]] = []
         self._started = time.time_ns()
+        self._record: Path | None = None
         try:
+            self._record = cache_dir("blocks") / place
             self._fd = os.open(output, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             self._files, image = _load(self._record.read_bytes(), self._needs)
             self.untouched = image == _identity(os.fstat(self._fd))
-        except OSError:
-            pass  # there is no image yet, or nothing is known of it
+        except (OSError, OsvlabError):
+            pass  # there is no image yet, or nothing is known of it, or no place to keep that
 
     @property
     def fd(self) -> int:
@@ -97,10 +99,13 @@ class Reuse:
             self._new.append(((*file.version, file.size), blocks))
 
     def save(self) -> None:
-        """Write down what is known of the new image, which is in its place now."""
+        """Write down what is known of the new image, which is in its place now, if there is room for it."""
+        if self._record is None:
+            return
+        self._record.unlink(missing_ok=True)
         image = _identity(os.stat(self._output))
         rest = struct.pack("<5Q", *image, len(self._new)) + b"".join(_dump(self._new))
-        with replacing(self._record) as temporary:
+        with contextlib.suppress(OSError, OsvlabError), replacing(self._record) as temporary:
             temporary.write_bytes(_MAGIC + hashlib.sha256(rest).digest() + self._needs + rest)
         _forget_oldest(self._record.parent)
 

@@ -75,6 +75,14 @@ def test_source_date_epoch_is_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
         bytes_of(tree)
 
 
+def test_nothing_is_younger_than_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    young = 2 * 10**18
+    below = Directory({b"f": Content(b"x", mtime=young), b"l": Symlink(b"f", young)}, mtime=young)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1234567")
+    with open_zfs([bytes_of(Directory({b"d": below}, mtime=young))]) as fs:
+        assert {entry.modified for entry in fs.walk()} == {1234567 * 10**9}
+
+
 def test_a_stream_that_was_used_before_holds_nothing_of_that() -> None:
     tree = Directory({b"a": Content(b"x")})
     clean = bytes_of(tree)
