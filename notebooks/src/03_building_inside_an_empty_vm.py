@@ -51,8 +51,8 @@ chance = random.Random(3)
 for number in range(1000):
     folder = app / "data" / f"{number // 100}"
     folder.mkdir(parents=True, exist_ok=True)
-    text = " ".join(chance.choices(["grey", "green", "blue"], k=chance.randrange(2000)))
-    (folder / f"{number:03}.txt").write_text(text)
+    words = chance.choices(["grey", "green", "blue"], k=chance.randrange(2000))
+    (folder / f"{number:03}.txt").write_text(" ".join(words))
 (app / "data" / "noise").write_bytes(chance.randbytes(8 << 20))
 
 recipe = osvlab.Recipe.from_directory(app, "/bin/busybox sh", fs="zfs")
@@ -70,7 +70,7 @@ image
 
 # %%
 where = image.root_partition
-print(f"bytes {where.offset:#x} to {where.offset + where.size:#x}: {where.size >> 20} MiB")
+print(f"{where.size >> 20} MiB from byte {where.offset:#x} on")
 print(image.files.tree(limit=14))
 
 # %% [markdown]
@@ -92,10 +92,11 @@ MIB = 1 << 20
 
 def empty_disk(name):
     """Make a disk whose second partition is empty."""
-    table = [Partition(1, disk.TYPE_LINUX, MIB, MIB), Partition(2, disk.TYPE_LINUX, 4 * MIB, 96 * MIB)]
+    drivers = Partition(1, disk.TYPE_LINUX, 1 * MIB, 1 * MIB)
+    root = Partition(2, disk.TYPE_LINUX, 4 * MIB, 96 * MIB)
     path = work / name
     with path.open("w+b", buffering=0) as file:
-        file.write(disk.make_boot_sector(None, 0, table))
+        file.write(disk.make_boot_sector(None, 0, [drivers, root]))
         file.write(disk.encode_command_line("--rootfs=zfs /bin/busybox sh"))
         file.seek(MIB)
         bootfs.write_bootfs(builder.programs, file)
@@ -167,7 +168,7 @@ vm.wait_for("Waiting for connection from host...")
 
 # %%
 with osvlab.filesystems.open(by_hand) as files:
-    print("pool", files.pool.name, "is", files.pool.state, "and has:", *files.pool.datasets)
+    print(f"pool {files.pool.name}: {files.pool.state};", *files.pool.datasets)
     print("files:", *files.list(files.root))
     label = files.explain()
 label
@@ -184,9 +185,11 @@ def facts(what, path):
     """Return what a check of a whole pool counts."""
     with osvlab.filesystems.open(path) as files:
         report = files.check()
-        counts = {name: report.counts.get(name, 0) for name in ("files", "directories", "objects", "blocks")}
+        kinds = ("files", "directories", "objects", "blocks")
+        counts = {kind: report.counts.get(kind, 0) for kind in kinds}
         kib = report.counts["bytes in use"] / 1024
-        return {"pool": what, "txg": files.pool.uberblock.txg, **counts, "KiB": kib, "right": report.ok}
+        txg = files.pool.uberblock.txg
+        return {"pool": what, "txg": txg, **counts, "KiB": kib, "right": report.ok}
 
 
 empty = facts("empty", by_hand)
@@ -227,7 +230,8 @@ print(archive[:112], archive[112:228], sep="\n\n")
 # multiple of four bytes. A few lines of Python read it:
 
 # %%
-FIELDS = "inode mode owner group links modified size major minor rmajor rminor namesize check"
+FIELDS = """inode mode owner group links modified size
+            major minor rmajor rminor namesize check"""
 
 
 def records(data):
@@ -235,7 +239,8 @@ def records(data):
     at = 0
     while data[at : at + 6] == b"070701":
         digits = [data[start : start + 8] for start in range(at + 6, at + 110, 8)]
-        numbers = dict(zip(FIELDS.split(), (int(eight, 16) for eight in digits), strict=True))
+        values = [int(eight, 16) for eight in digits]
+        numbers = dict(zip(FIELDS.split(), values, strict=True))
         name_end = at + 110 + numbers["namesize"]
         name = data[at + 110 : name_end - 1].decode()
         start = -(-name_end // 4) * 4
@@ -305,10 +310,11 @@ Table([empty, facts("filled by hand", by_hand)], "Before and after")
 
 # %%
 with osvlab.filesystems.open(by_hand) as files:
-    print((files / "etc/motd").read_text(), *(files / "data/0/007.txt").extents(), sep="\n")
+    print((files / "etc/motd").read_text())
+    print(*(files / "data/0/007.txt").extents())
 
 # %% [markdown]
-# The second line says where the file's bytes are on the disk: packed with *lz4*, they take fewer there
+# The last line says where the file's bytes are on the disk: packed with *lz4*, they take fewer there
 # than in the file.
 #
 # **Try it.** How many transaction groups did the guest need for a thousand files? And how many
@@ -362,7 +368,8 @@ by_vm, vm_seconds = timed("by-vm.img", via="vm")
 
 # %%
 by_host, host_seconds = timed("by-host.img", via="host")
-print(f"\nempty VM {vm_seconds:.2f} s, host {host_seconds:.2f} s: {vm_seconds / host_seconds:.1f} times")
+times = vm_seconds / host_seconds
+print(f"\nempty VM {vm_seconds:.2f} s, host {host_seconds:.2f} s: {times:.1f} times")
 
 # %% [markdown]
 # These are times of your machine, just now, with whatever else it does. The VM's way has to boot and to
@@ -383,14 +390,16 @@ def seen(files, entry):
     """Return what a program in the guest could see of a file."""
     data = files.read(entry) if entry.kind == "file" else None
     target = files.target(entry) if entry.kind == "symlink" else None
-    # cpio carries whole seconds.
-    return entry.kind, entry.size, entry.permissions, entry.modified // 10**9, data, target
+    seconds = entry.modified // 10**9  # which is all that cpio carries
+    return entry.kind, entry.size, entry.permissions, seconds, data, target
 
 
 from_vm, from_host = tree_of(by_vm.path), tree_of(by_host.path)
-different = [path for path in {*from_vm, *from_host} if from_vm.get(path) != from_host.get(path)]
-print(f"{len(from_vm)} and {len(from_host)} entries; different: {different or 'none'}")
-pools = [facts("by hand", by_hand), facts("empty VM", by_vm.path), facts("host", by_host.path)]
+paths = {*from_vm, *from_host}
+different = [path for path in paths if from_vm.get(path) != from_host.get(path)]
+print(len(from_vm), "and", len(from_host), "entries; different:", different or "none")
+pools = [facts("by hand", by_hand), facts("empty VM", by_vm.path)]
+pools.append(facts("host", by_host.path))
 Table(pools, "Three ways")
 
 # %% [markdown]
@@ -478,9 +487,9 @@ theirs = os.environ.get("OSVLAB_OSV_ZFS_BUILDER")
 if theirs:
     by_osv, osv_seconds = timed("by-osv.img", via="vm", builder=theirs)
     from_osv = tree_of(by_osv.path)
-    # OSv's daemon does not look at ages, nor at the mode of the root.
-    unlike = [path for path in from_vm if from_vm[path][4:] != from_osv.get(path, ())[4:]]
-    print(f"{osv_seconds:.2f} s; {len(from_osv)} entries; of other contents: {unlike or 'none'}")
+    # Contents and links; OSv's daemon does not look at ages, nor at the mode of the root.
+    unlike = [path for path in from_vm if from_vm[path][4:] != from_osv[path][4:]]
+    print(f"{osv_seconds:.2f} s; of other contents: {unlike or 'none'}")
     display(Table([*pools, facts("OSv", by_osv.path)]))
 else:
     print("OSVLAB_OSV_ZFS_BUILDER is not set: skipped")

@@ -57,10 +57,13 @@ int main(void) {
 app = work / "app"
 app.mkdir()
 subprocess.run(["gcc", "-O2", "-o", app / "edit", work / "edit.c"], check=True)
-(app / "letter.txt").write_text("Dear reader, no block of this is ever overwritten.\n" * 20)
-(app / "novel.txt").write_text("".join(f"It was dark and stormy night {n}.\n" for n in range(150000)))
+letter = "Dear reader, no block of this is ever overwritten.\n" * 20
+novel = "".join(f"It was dark and stormy night {n}.\n" for n in range(150000))
+(app / "letter.txt").write_text(letter)
+(app / "novel.txt").write_text(novel)
 
-image = osvlab.build(app, "/edit", fs="zfs", output=work / "zfs.img", size="64M", compression=None)
+plain = {"size": "64M", "compression": None}
+image = osvlab.build(app, "/edit", fs="zfs", output=work / "zfs.img", **plain)
 image
 
 # %% [markdown]
@@ -198,9 +201,15 @@ mos
 # Object 1 in it is a table of contents, the *object directory*. Tables of names and values are called
 # ZAP. We follow `root_dataset`:
 
+
 # %%
+def names(structure):
+    """Return the names in a table."""
+    return [p.name for p in structure.pointers if p.name.startswith("entry ")]
+
+
 directory = mos / "object directory"
-print("the object directory names:", *(p.name for p in directory.pointers if "entry" in p.name), sep="\n  ")
+print(*names(directory), sep="\n")
 directory / "entry root_dataset"
 
 # %% [markdown]
@@ -223,7 +232,7 @@ root
 
 # %%
 folder = root.pointers[0].read()
-print("the root directory has:", *(p.name for p in folder.pointers if "entry" in p.name), sep="\n  ")
+print(*names(folder), sep="\n")
 folder / "entry letter.txt"
 
 # %% [markdown]
@@ -249,8 +258,14 @@ print(contents.hex(96))
 with osvlab.filesystems.open(image.path) as files:
     way = files.explain_path(files.find("letter.txt"))
     extents = list((files / "letter.txt").extents())
-rows = [{"structure": one.name, "byte": f"{one.offset:#x}", "bytes": one.length} for one in way]
-Table(rows, "From the label to the letter")
+
+
+def step(one):
+    """Return what a structure is, and where."""
+    return {"structure": one.name, "byte": f"{one.offset:#x}", "bytes": one.length}
+
+
+Table(map(step, way), "From the label to the letter")
 
 # %% [markdown]
 # Whoever only wants to know where a file's bytes are, asks for its **extents**. Any tool can read there.
@@ -261,7 +276,8 @@ extent = extents[0]
 print(extent)
 print(at(extent.offset, 51))
 
-dd = ["dd", f"if={image.path}", f"skip={extent.offset // 512}", "count=1", "status=none"]
+skip = extent.offset // 512
+dd = ["dd", f"if={image.path}", f"skip={skip}", "count=1", "status=none"]
 print(subprocess.check_output(dd)[:51])
 
 # %% [markdown]
@@ -281,9 +297,9 @@ assert way[-1].offset == contents.offset == extent.offset
 assert contents.raw[:1020] == (app / "letter.txt").read_bytes()
 assert at(extent.offset, 51) == (app / "letter.txt").read_bytes()[:51]
 assert subprocess.check_output(dd) == at(extent.offset, 512)
-novel = osvlab.filesystems.open(image.path)
-assert len(list((novel / "novel.txt").extents())) == 42
-steps = [one.name for one in novel.explain_path(novel.find("novel.txt"), 300_000)]
+again = osvlab.filesystems.open(image.path)
+assert len(list((again / "novel.txt").extents())) == 42
+steps = [one.name for one in again.explain_path(again.find("novel.txt"), 300_000)]
 assert steps[-3].startswith("indirect block 0")
 assert steps[-1].startswith("block 2")
 
@@ -316,28 +332,33 @@ def read_block(pointer):
     return block
 
 
+def split(data, size):
+    """Return data in pieces."""
+    return [data[n : n + size] for n in range(0, len(data), size)]
+
+
 def read_object(dnode):
     """Return the contents of an object: level by level down to its data."""
     levels, count = dnode[2], dnode[3]
     blocks = [dnode[64 : 64 + 128 * count]]
     for _ in range(levels):
-        pointers = [block[n : n + 128] for block in blocks for n in range(0, len(block), 128)]
+        pointers = [one for block in blocks for one in split(block, 128)]
         blocks = [read_block(pointer) for pointer in pointers if any(pointer[:16])]
     return b"".join(blocks)
 
 
 def read_set(pointer):
     """Return the dnodes of a set of objects."""
-    data = read_object(read_block(pointer)[:512])
-    return [data[n : n + 512] for n in range(0, len(data), 512)]
+    return split(read_object(read_block(pointer)[:512]), 512)
 
 
 def read_table(dnode):
     """Return names and numbers of a small table."""
-    data = read_object(dnode)
-    entries = [data[n : n + 64] for n in range(64, len(data), 64)]
-    named = [(entry[14:].split(b"\0")[0].decode(), entry) for entry in entries]
-    return {name: int.from_bytes(entry[:8], "little") for name, entry in named if name}
+    found = {}
+    for entry in split(read_object(dnode), 64)[1:]:
+        name = entry[14:].split(b"\0")[0].decode()
+        found[name] = int.from_bytes(entry[:8], "little")
+    return found
 
 
 def find(name):
@@ -345,14 +366,15 @@ def find(name):
     slots = [at(start + (128 + slot) * 1024, 1024) for slot in range(128)]
     newest = max(slots, key=lambda slot: struct.unpack_from("<Q", slot, 16))
     pool = read_set(newest[40:168])
-    head = struct.unpack_from("<Q", pool[read_table(pool[1])["root_dataset"]], 192 + 8)[0]
-    files = read_set(pool[head][192 + 128 : 192 + 256])
+    place = pool[read_table(pool[1])["root_dataset"]]
+    dataset = pool[struct.unpack_from("<Q", place, 192 + 8)[0]]
+    files = read_set(dataset[192 + 128 : 192 + 256])
     root = read_table(files[1])["ROOT"]
     return files[read_table(files[root])[name] & (1 << 48) - 1]
 
 
 print(read_object(find("letter.txt"))[:51])
-print(len(read_object(find("novel.txt"))), (app / "novel.txt").stat().st_size)
+print(len(read_object(find("novel.txt"))), len(novel))
 
 # %% [markdown]
 # **Try it.** The second line shows two different lengths. Why, and where does a reader learn the right
@@ -394,13 +416,15 @@ print((entry / "inode" / "contents").hex(32))
 ram = osvlab.build(app, "/edit", fs="ramfs", output=work / "ramfs.img")
 archive = osvlab.filesystems.explain(ram.path) / "partition 2" / "filesystem"
 records = [pointer.read() for pointer in archive.pointers]
-Table(
-    [
-        {"name": one["name"].rstrip(b"\0").decode(), "at": one["offset"], "bytes": one["size"]}
-        for one in records
-    ],
-    "All records",
-)
+
+
+def row(record):
+    """Return what a record says."""
+    name = record["name"].rstrip(b"\0").decode()
+    return {"name": name, "at": record["offset"], "bytes": record["size"]}
+
+
+Table(map(row, records), "All records")
 
 # %% [markdown]
 # What do they take for the same files? (But for `/etc/fstab`, which names the root.) The rest is what the
@@ -415,7 +439,8 @@ def sizes(path):
         taken = osvlab.Image(path).root_partition.size
         if files.format == "ZFS":
             taken = sum(length for _, length in files.pool.taken())
-        return {"filesystem": files.format, "files": contents, "all": taken, "more": taken - contents}
+        more = taken - contents
+        return {"filesystem": files.format, "files": contents, "all": taken, "more": more}
 
 
 Table([sizes(rofs.path), sizes(ram.path), sizes(image.path)], "Bytes")
@@ -438,9 +463,9 @@ def map_of(path):
             for name in ("edit", "letter.txt", "novel.txt")
         }
         if files.format == "ZFS":
-            ends = [other.offset for disk in files.pool.disks for other in disk.labels]
-            kept["labels"] = [(offset, 256 << 10) for offset in ends]
-            kept["all in use"] = [(offset - found.offset, length) for offset, length in files.pool.taken()]
+            labels, taken = files.pool.disks[0].labels, files.pool.taken()
+            kept["labels"] = [(one.offset, 256 << 10) for one in labels]
+            kept["all in use"] = [(offset - found.offset, size) for offset, size in taken]
         else:
             kept["superblock"] = [(0, 64)]
             tables = superblock["structure_info_first_block"] * 512
@@ -481,7 +506,7 @@ assert map_of(image.path).rows["labels"][0] == (0, 512 << 10)
 # the disk from outside.
 
 # %%
-old = {"pointer": letter_pointer, "place": extent.offset, "bytes": at(extent.offset, 51)}
+old_place, old_bytes = extent.offset, at(extent.offset, 51)
 vm = osvlab.run(image, persist=True, timeout=300)
 vm
 
@@ -501,9 +526,10 @@ def state():
 
 
 ring, new_place, text = state()
-print("uberblocks: ", *(f"txg {txg} in slot {slot}" for txg, slot in sorted(ring.items())), sep="\n  ")
+for txg, slot in sorted(ring.items()):
+    print(f"uberblock of txg {txg} in slot {slot}")
 print(f"the letter is at byte {new_place:#x}:   {text}")
-print(f"where it was, at byte {old['place']:#x}: {at(old['place'], 51)}")
+print(f"where it was, at byte {old_place:#x}: {at(old_place, 51)}")
 
 # %% [markdown]
 # The guest changed the first bytes of a file. A simpler filesystem would have gone to that block and
@@ -551,7 +577,8 @@ Table(history, "One file, five times")
 # %%
 with osvlab.filesystems.open(image.path) as files:
     changed = (files / "letter.txt").explain() / "block pointer 0"
-print(old["pointer"]["checked by"], old["pointer"]["birth"], "->", changed["checked by"], changed["birth"])
+for one in (letter_pointer, changed):
+    print(f"written in txg {one['birth']}, checked by {one['checked by']}")
 
 # %% [markdown]
 # *fletcher4* is much simpler than SHA-256. It is four sums: of the block's 32-bit words, of these sums, of
@@ -586,9 +613,9 @@ print(changed["checksum"])
 # </details>
 
 # %% tags=["test"] jupyter={"source_hidden": true}
-assert new_place != old["place"]
+assert new_place != old_place
 assert text.startswith(b"DEAR GUEST,  no block")
-assert at(old["place"], 51) == old["bytes"]
+assert at(old_place, 51) == old_bytes
 assert [row["letter"] for row in history] == [
     "Dear reader, ",
     "DEAR GUEST,  ",
@@ -640,8 +667,8 @@ def look(path):
 # A byte of the letter, in ROFS:
 
 # %%
-letter = next((rofs.files / "letter.txt").extents())
-with damaged(rofs.path, letter.offset):
+where = next((rofs.files / "letter.txt").extents()).offset
+with damaged(rofs.path, where):
     look(rofs.path)
 
 # %% [markdown]
@@ -719,7 +746,7 @@ with damaged(image.path, *(offset + 16_500 for offset in labels)):
 
 # %%
 vm.stop()
-novel.close()
+again.close()
 shutil.rmtree(work)
 
 # %% tags=["test"] jupyter={"source_hidden": true}

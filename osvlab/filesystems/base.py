@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError, open_bytes
@@ -212,6 +212,10 @@ class CheckReport:
         found = "no problem" if not count else f"{count} problem{'s' if count > 1 else ''}"
         head = f"{self.format}: {looked}: {found}" if looked else f"{self.format}: {found}"
         return "\n  ".join([head, *(problem.message for problem in self.problems)])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show it as it is printed."""
+        return {"text/plain": str(self)}
 
 
 class ByteRange:

@@ -37,6 +37,9 @@ _STRUCT = re.compile(
 _FIELD = re.compile(r"(\w+)(?:\[[^\]]*\])*(?:\s*:\s*\d+)?\s*;[ \t]*/\*(.*?)\*/", re.DOTALL)
 _PREPROCESSOR = re.compile(r"^#(?!define).*$", re.MULTILINE)
 _SHOWN = 32
+_LISTED = 12
+# A notebook's own style puts everything to the right, as it befits numbers.
+_CELL = ' style="text-align:left;vertical-align:top;padding:0.2em 0.7em"'
 _KEPT = 64 * 1024  # of a file's contents, which may be gigabytes
 
 
@@ -293,19 +296,30 @@ class Structure:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Show its fields as a table, and where it points to."""
-        rows = "".join(
-            f"<tr><td>{f.offset:#x}</td><th>{html.escape(f.name)}</th><td><code>{html.escape(f.text)}</code></td>"
-            f"<td>{html.escape(f.meaning)}</td></tr>"
-            for f in self.fields
+        cells = [(f"{f.offset:#x}", f.name, f.text, f.meaning) for f in self.fields]
+        rows = "".join(map(_row, cells))
+        head = "".join(
+            f'<th scope="col"{_CELL}>{name}</th>' for name in ("byte", "field", "value", "meaning")
         )
-        names = [html.escape(pointer.name) for pointer in self.pointers]
-        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-        leads = f"<p>points to: {', '.join(names[:12])}{more}</p>" if names else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+        names = [f"<code>{html.escape(pointer.name)}</code>" for pointer in self.pointers]
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        leads = f"<p>points to: {', '.join(names[:_LISTED])}{more}</p>" if names else ""
         where = f"in {html.escape(self.within)}, " if self.within else ""
-        head = f"<b>{html.escape(self.name)}</b> at {where}byte {self.offset:#x}, {self.length:,} bytes"
+        title = f"<b>{html.escape(self.name)}</b> at {where}byte {self.offset:#x}, {self.length:,} bytes"
         about = f"<p>{html.escape(self.about)}</p>" if self.about else ""
-        page = f'<div class="osvlab-structure">{head}{about}<table>{rows}</table>{leads}</div>'
+        page = f'<div class="osvlab-structure">{title}{about}{table}{leads}</div>'
         return {"text/plain": str(self), "text/html": page}
+
+
+def _row(cells: tuple[str, str, str, str]) -> str:
+    offset, name, value, meaning = map(html.escape, cells)
+    keep = " white-space:nowrap;" if len(value) <= _SHOWN else ""  # longer ones may wrap
+    return (
+        f'<tr><td{_CELL}>{offset}</td><th scope="row"{_CELL}>{name}</th>'
+        f'<td{_CELL}><code style="background:none;padding:0;{keep}">{value}</code></td>'
+        f"<td{_CELL}>{meaning}</td></tr>"
+    )
 
 
 def _walk(

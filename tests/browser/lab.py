@@ -52,9 +52,11 @@ class Lab:
             }""",
             timeout=60_000,
         )
-        if dark:
-            self._command("apputils:change-theme", {"theme": "JupyterLab Dark"})
-            page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
+        # Also a light one has to be asked for: the server remembers what the test before chose.
+        theme = "Dark" if dark else "Light"
+        self._command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
+        light = "false" if dark else "true"
+        page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
 
     def _command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         self.page.evaluate(
