@@ -26,6 +26,13 @@ def test_links_lead_somewhere(page: str) -> None:
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_all_notebooks_are_told_of() -> None:
+    told = re.findall(
+        r"^\| \[(\w+)\]\(notebooks/\1\.ipynb\)", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert told == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_make_targets_exist(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -397,7 +397,7 @@ def seen(files, entry):
 from_vm, from_host = tree_of(by_vm.path), tree_of(by_host.path)
 paths = {*from_vm, *from_host}
 different = [path for path in paths if from_vm.get(path) != from_host.get(path)]
-print(len(from_vm), "and", len(from_host), "entries; different:", different or "none")
+print(len(from_vm), "and", len(from_host), "entries, different:", different or 0)
 pools = [facts("by hand", by_hand), facts("empty VM", by_vm.path)]
 pools.append(facts("host", by_host.path))
 Table(pools, "Three ways")
@@ -406,12 +406,12 @@ Table(pools, "Three ways")
 # The same tree, though not the same bytes: the blocks lie in other places, and the guest's packer and
 # the host's make other choices. The files cannot tell.
 #
-# **Try it.** Which step of the VM's way takes longest? Which would be left if the tree were empty?
+# **Try it.** Which step of the VM's way takes longest? What would be left of it if the tree were empty?
 #
 # <details><summary>Answer</summary>
 #
-# The upload, by far. Booting, formatting and sealing remain, a fraction of a second, and that is the
-# least that this way can cost. OSv's kernel takes longer for it; see section 7.
+# `fill`, which is the upload. To boot, to format and to let the pool go remain, a fraction of a second,
+# and that is the least that this way can cost. OSv's kernel takes longer for it; see section 7.
 #
 # </details>
 
@@ -487,7 +487,7 @@ theirs = os.environ.get("OSVLAB_OSV_ZFS_BUILDER")
 if theirs:
     by_osv, osv_seconds = timed("by-osv.img", via="vm", builder=theirs)
     from_osv = tree_of(by_osv.path)
-    # Contents and links; OSv's daemon does not look at ages, nor at the mode of the root.
+    # Contents and links: OSv's daemon does not look at ages.
     unlike = [path for path in from_vm if from_vm[path][4:] != from_osv[path][4:]]
     print(f"{osv_seconds:.2f} s; of other contents: {unlike or 'none'}")
     display(Table([*pools, facts("OSv", by_osv.path)]))

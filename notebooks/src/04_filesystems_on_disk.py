@@ -99,8 +99,8 @@ configuration / "vdev_tree"
 # block has 2⁹ = 512 bytes.
 #
 # The other thing in the label is the **ring** of uberblocks: 128 slots of 1 KiB here. An *uberblock* is the
-# root of everything, and the only thing on the disk that is found at a fixed place. We look at the
-# bytes themselves, without any help:
+# root of everything. Labels are the only structures of ZFS that are found at fixed places, so we can
+# look at the bytes themselves, without any help:
 
 # %%
 start = image.root_partition.offset
@@ -165,8 +165,9 @@ for copy in (0, 1):
     place = start + (4 << 20) + pointer[f"dva[{copy}].offset"]
     block = at(place, pointer["psize"])
     digest = struct.unpack(">4Q", hashlib.sha256(block).digest())
-    print(f"copy {copy} at byte {place:#x}:", *(f"{word:016x}" for word in digest))
-print("the pointer says:          ", pointer["checksum"])
+    print(f"copy {copy}, at byte {place:#x}:")
+    print(*(f"{word:016x}" for word in digest))
+print("The pointer says:", pointer["checksum"], sep="\n")
 
 # %% [markdown]
 # The checksum does not lie beside the block, but with *whoever points to it*. If a disk wrote a block to
@@ -439,8 +440,8 @@ def sizes(path):
         taken = osvlab.Image(path).root_partition.size
         if files.format == "ZFS":
             taken = sum(length for _, length in files.pool.taken())
-        more = taken - contents
-        return {"filesystem": files.format, "files": contents, "all": taken, "more": more}
+        name, more = files.format, taken - contents
+        return {"filesystem": name, "files": contents, "all": taken, "more": more}
 
 
 Table([sizes(rofs.path), sizes(ram.path), sizes(image.path)], "Bytes")
@@ -465,7 +466,7 @@ def map_of(path):
         if files.format == "ZFS":
             labels, taken = files.pool.disks[0].labels, files.pool.taken()
             kept["labels"] = [(one.offset, 256 << 10) for one in labels]
-            kept["all in use"] = [(offset - found.offset, size) for offset, size in taken]
+            kept["all in use"] = [(place - found.offset, size) for place, size in taken]
         else:
             kept["superblock"] = [(0, 64)]
             tables = superblock["structure_info_first_block"] * 512
@@ -522,14 +523,14 @@ def state():
     with osvlab.filesystems.open(image.path) as files:
         place = next((files / "letter.txt").extents())
         ring = {one.txg: one.slot for one in files.pool.uberblocks}
-        return ring, place.offset, files.read(files.find("letter.txt"))[:51]
+        return ring, place.offset, files.read(files.find("letter.txt"))[:24]
 
 
 ring, new_place, text = state()
 for txg, slot in sorted(ring.items()):
     print(f"uberblock of txg {txg} in slot {slot}")
 print(f"the letter is at byte {new_place:#x}:   {text}")
-print(f"where it was, at byte {old_place:#x}: {at(old_place, 51)}")
+print(f"where it was, at byte {old_place:#x}: {at(old_place, 24)}")
 
 # %% [markdown]
 # The guest changed the first bytes of a file. A simpler filesystem would have gone to that block and
@@ -555,16 +556,11 @@ vm.stop()
 history = []
 for txg in sorted(state()[0]):
     with osvlab.filesystems.open(image.path, txg=txg) as files:
-        way = files.explain_path(files.find("letter.txt"))
-        history.append(
-            {
-                "txg": txg,
-                "uberblock": f"{way[1].offset:#x}",
-                "MOS": f"{way[2].offset:#x}",
-                "contents": f"{way[-1].offset:#x}",
-                "letter": files.read(files.find("letter.txt"))[:13].decode(),
-            }
-        )
+        letter = files.find("letter.txt")
+        way = files.explain_path(letter)
+        steps = {"uberblock": way[1], "MOS": way[2], "contents": way[-1]}
+        places = {name: f"{one.offset:#x}" for name, one in steps.items()}
+        history.append({"txg": txg, **places, "letter": files.read(letter)[:13].decode()})
 Table(history, "One file, five times")
 
 # %% [markdown]
