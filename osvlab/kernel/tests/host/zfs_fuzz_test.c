@@ -201,7 +201,12 @@ static void use_dataset(struct zfs_pool *pool, struct zfs_dataset *dataset) {
 static void use_pool(void) {
     struct zfs_pool *pool;
     struct zfs_dataset *dataset;
-    if (zfs_import(&disk.disk, 1, 0, &pool) < 0)
+    unsigned later = chance;
+    if (roll(4) > 0)
+        chance = 0; // so that most rounds come to files
+    int status = zfs_import(&disk.disk, 1, 0, &pool);
+    chance = later;
+    if (status < 0)
         return;
     if (zfs_dataset_open(pool, zfs_pool_name(pool), &dataset) == 0) {
         use_dataset(pool, dataset);
