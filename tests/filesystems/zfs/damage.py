@@ -145,11 +145,11 @@ def unexplained(pool: Pool, limit: int = 60) -> list[OsvlabError]:
     return errors
 
 
-def read_all(image: Path, dataset: str) -> tuple[Facts, list[OsvlabError]]:
+def read_all(image: Path, dataset: str, txg: int | None = None) -> tuple[Facts, list[OsvlabError]]:
     """Return what an image gives, and the errors; anything else that is raised is a bug."""
     errors: list[OsvlabError] = []
     try:
-        pool = Pool([image])
+        pool = Pool([image], txg)
     except OsvlabError as error:
         return {}, [error]
     found: Facts = {}
@@ -161,6 +161,21 @@ def read_all(image: Path, dataset: str) -> tuple[Facts, list[OsvlabError]]:
     errors += unexplained(pool)
     pool.close()
     return found, errors
+
+
+def history_of(image: Path, dataset: str) -> dict[bytes, list[object]]:
+    """Return all that can be right: what each transaction group that is still there had.
+
+    When everything of the newest is damaged, the one before it counts.
+    """
+    pool = Pool([image])
+    groups = {uberblock.txg for uberblock in pool.uberblocks}
+    pool.close()
+    found: dict[bytes, list[object]] = {}
+    for txg in groups:
+        for path, fact in read_all(image, dataset, txg)[0].items():
+            found.setdefault(path, []).append(fact)
+    return found
 
 
 def is_precise(error: OsvlabError) -> bool:

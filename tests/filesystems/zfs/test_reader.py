@@ -232,6 +232,7 @@ def test_the_newest_uberblock_that_leads_anywhere_is_taken(zfs_fuse: ZfsFuse, tm
     zfs_fuse.export("rings")
     with open_zfs([image]) as opened:
         newest, before = opened.pool.uberblocks[:2]
+    assert Pool([image], before.txg).uberblock == before
     with open(image, "r+b") as file:
         for dva in newest.root.dvas:
             file.seek((4 << 20) + dva.offset)
