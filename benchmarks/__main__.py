@@ -16,13 +16,24 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import boot, cycles, disk, images, network, sizes, startup, zfs_images, zfs_reading
+from benchmarks import (
+    boot,
+    cycles,
+    disk,
+    images,
+    network,
+    sizes,
+    startup,
+    zfs_images,
+    zfs_reading,
+    zfs_vm,
+)
 from benchmarks.harness import Row, registered
 from osvlab.errors import OsvlabError
 
 RESULTS = Path(__file__).parent / "results"
 # Importing them registers what they measure.
-MODULES = (startup, sizes, boot, images, zfs_images, zfs_reading, disk, cycles, network)
+MODULES = (startup, sizes, boot, images, zfs_images, zfs_vm, zfs_reading, disk, cycles, network)
 
 
 def main() -> int:

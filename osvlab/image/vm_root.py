@@ -110,5 +110,9 @@ def plan_vm_root(tree: Directory, options: RootOptions, builder: Builder) -> Roo
     """
     tree = in_whole_seconds(tree)
     plan = plan_zfs(tree, size=options.size, compression=options.compression, ashift=options.ashift)
+    if options.size is None and options.compression is None and not builder.keeps_all:
+        # Holes arrive as zeros, which only compression makes holes again.
+        holes = max(0, plan.content_bytes - sum(dataset.data_room for dataset in plan.datasets))
+        plan = plan_zfs(tree, size=plan.size + holes, compression=None, ashift=options.ashift)
     root = _VmRoot(tree, builder, plan.content_bytes)
     return Root(plan.size, root.fill, root.seal, format=root.format, verify=root.verify)

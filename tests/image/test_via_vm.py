@@ -180,6 +180,33 @@ def test_its_steps_are_those_of_the_host(app: Path, lab: Kernel, tmp_path: Path)
     assert progress[-1].done == progress[-1].total == steps["fill"].bytes
 
 
+@pytest.mark.parametrize("compression", ["lz4", None])
+def test_holes_stay_holes(app: Path, lab: Kernel, tmp_path: Path, compression: str | None) -> None:
+    with open(app / "hole", "wb") as file:
+        file.seek(30_000_000)
+        file.write(b"middle")
+        file.truncate(100_000_000)
+    image = build(app, fs="zfs", kernel=lab, output=tmp_path / "x.img", via="vm", compression=compression)
+    assert image.size < 140 << 20
+    assert image.allocated < 4 << 20
+    with pool_of(image) as files:
+        assert files.find("/hole").size == 100_000_000
+        assert files.read(files.find("/hole"), 29_999_999, 8) == b"\0middle\0"
+        assert files.check().ok
+
+
+@needs_osv
+@pytest.mark.slow
+def test_osv_has_room_for_holes_that_become_zeros(app: Path, lab: Kernel, tmp_path: Path) -> None:
+    os.truncate(app / "etc/motd", 90_000_000)
+    output = tmp_path / "x.img"
+    options: dict[str, Any] = {"via": "vm", "builder": OSV_BUILDER, "compression": None}
+    image = build(app, fs="zfs", kernel=lab, output=output, **options)
+    assert image.allocated > 90_000_000
+    with pool_of(image) as files:
+        assert files.read(files.find("/etc/motd"), 89_999_999, 8) == b"\0"
+
+
 def test_times_have_a_limit(app: Path, lab: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     os.utime(app / "etc/motd", ns=(0, 999_999_999_999_999_999))

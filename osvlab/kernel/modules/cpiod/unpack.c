@@ -26,23 +26,29 @@ static int failed(const char **error) {
     return -1;
 }
 
-// Moves the data of an entry into a file.
+static bool is_zero(const unsigned char *bytes, size_t size) {
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+// Moves the data of an entry into a new file. Zeros are left out: there it has a hole.
 static int receive(struct input *in, int file, size_t size) {
-    while (size) {
+    size_t at = 0, end = 0; // in the file; up to where it is written
+    while (at < size) {
         size_t got;
-        const unsigned char *some = input_some(in, size, &got);
+        const unsigned char *some = input_some(in, size - at, &got);
         if (!some)
             return -1;
-        for (size_t done = 0; done < got;) {
-            ssize_t put = write(file, some + done, got - done);
+        for (size_t done = 0; done < got && !is_zero(some + done, got - done);) {
+            ssize_t put = pwrite(file, some + done, got - done, (off_t)(at + done));
             if (put < 0 && errno != EINTR)
                 return -1;
             done += put > 0 ? (size_t)put : 0;
+            end = at + done;
         }
         input_took(in, got);
-        size -= got;
+        at += got;
     }
-    return 0;
+    return end < size ? ftruncate(file, (off_t)size) : 0;
 }
 
 struct unpacking {
