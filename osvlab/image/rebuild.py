@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +46,7 @@ def _pool_writer(fs: Filesystem) -> Writer:
 
 
 WRITERS: dict[str, Callable[[Filesystem], Writer]] = {
-    "ROFS": lambda _: write_rofs,
+    "ROFS": lambda _: partial(write_rofs, sparse=True),  # into a new file
     "bootfs": lambda _: write_bootfs,
     "ZFS": _pool_writer,
 }

@@ -223,6 +223,18 @@ def test_damage_is_not_copied_into_a_new_image(bare: Path, tmp_path: Path) -> No
     assert bare.read_bytes() == before
 
 
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    (tmp_path / "hole").touch()
+    os.truncate(tmp_path / "hole", 256 * MIB)
+    path = tmp_path / "x.img"
+    with path.open("wb") as file:
+        write_rofs(Directory({b"x": Content(b"x")}), file)
+    copy_in(path, tmp_path / "hole", "/")
+    rebuild(path, lambda read: read)
+    assert path.stat().st_blocks * 512 < MIB
+    assert facts(path)["/hole"] == bytes(256 * MIB)
+
+
 def test_two_do_not_change_it_at_the_same_time(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with bare.open("rb") as held:
