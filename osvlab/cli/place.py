@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,14 @@ def opened(place: Place, options: argparse.Namespace) -> Filesystem:
 
     options.image = place.image  # for messages about damage, which do not know what the file is called
     image = [place.image, *options.also] if options.also else place.image
-    return open(image, dataset=options.dataset, partition=options.partition)
+    fs = open(image, dataset=options.dataset, partition=options.partition)
+    if getattr(getattr(fs, "pool", None), "state", "exported") == "active":
+        print(
+            f"osvlab: the pool in {printable(place.image)} was not exported: its machine runs, or ended "
+            "without a word, and what it wrote last may be missing here",
+            file=sys.stderr,
+        )
+    return fs
 
 
 def printable(text: str) -> str:

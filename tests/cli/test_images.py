@@ -20,9 +20,11 @@ from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Content, Directory, Symlink
+from osvlab.filesystems.zfs.writer import labels
 from tests.cli.conftest import Lab
 from tests.filesystems.packing import elf, loader
 from tests.filesystems.test_cpio_reader import END, record
+from tests.filesystems.zfs.writer.pools import write_pool
 from tests.vm.guests import Guest
 
 Said = Callable[..., str]
@@ -232,6 +234,19 @@ def test_cp_out_and_in(said: Said, here: Path) -> None:
     assert Path("again").read_text() == "changed"
     assert "f" in said("ls", "x.img:/etc/copy/er")
     assert said("check", "x.img")
+
+
+def test_a_pool_that_was_not_exported_is_read_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pool(tree(), Path("exported.img"))
+    monkeypatch.setattr(labels, "_EXPORTED", 0)
+    write_pool(tree(), Path("active.img"))
+    for name, said in (("exported.img", ""), ("active.img", "the pool in active.img was not exported")):
+        assert main(["cat", f"{name}:/etc/hosts"]) == 0
+        ended = capsys.readouterr()
+        assert ended.out == "127.0.0.1\n"
+        assert (said in ended.err) if said else not ended.err
 
 
 def test_cp_makes_no_file_of_what_should_be_a_directory(said: Said, here: Path) -> None:
