@@ -389,8 +389,8 @@ print(len(read_object(find("novel.txt"))), len(novel))
 # </details>
 
 # %% tags=["test"] jupyter={"source_hidden": true}
-for name in ("letter.txt", "novel.txt"):
-    assert read_object(find(name)).rstrip(b"\0") == (app / name).read_bytes()
+assert read_object(find("letter.txt")).rstrip(b"\0").decode() == letter
+assert read_object(find("novel.txt")).rstrip(b"\0").decode() == novel
 
 # %% [markdown]
 # ## 6. When nobody writes: ROFS and bootfs
@@ -556,11 +556,11 @@ vm.stop()
 history = []
 for txg in sorted(state()[0]):
     with osvlab.filesystems.open(image.path, txg=txg) as files:
-        letter = files.find("letter.txt")
-        way = files.explain_path(letter)
+        found = files.find("letter.txt")
+        way = files.explain_path(found)
         steps = {"uberblock": way[1], "MOS": way[2], "contents": way[-1]}
         places = {name: f"{one.offset:#x}" for name, one in steps.items()}
-        history.append({"txg": txg, **places, "letter": files.read(letter)[:13].decode()})
+        history.append({"txg": txg, **places, "letter": files.read(found)[:13].decode()})
 Table(history, "One file, five times")
 
 # %% [markdown]
@@ -722,20 +722,20 @@ with damaged(image.path, *slots):
 # </details>
 
 # %% tags=["test"] jupyter={"source_hidden": true}
-reports = {}
-for what, places in {"letter": [place], "copy": [first], "uberblock": slots}.items():
-    with damaged(image.path, *places):
-        reports[what] = osvlab.filesystems.check(image.path)[-1]
-assert reports["letter"].problems[0].offset == place
-assert reports["copy"].problems[0].offset == first
-assert reports["uberblock"].ok
-assert osvlab.filesystems.check(image.path)[-1].ok
-labels = [start + n for n in (0, 256 << 10, (64 << 20) - (512 << 10), (64 << 20) - (256 << 10))]
-with damaged(image.path, *(offset + 16_500 for offset in labels[:3])):
-    assert len(osvlab.filesystems.check(image.path)[-1].problems) == 3
-    assert state()[2].startswith(b"Dear Clara")
-with damaged(image.path, *(offset + 16_500 for offset in labels)):
-    assert "no ZFS pool" in osvlab.filesystems.check(image.path)[-1].problems[0].message
+check = osvlab.filesystems.check
+reports = [damaged(image.path, *places)(check)(image.path)[-1] for places in ([place], [first], slots, [])]
+assert [[problem.offset for problem in report.problems] for report in reports] == [
+    [place],
+    [first],
+    [],
+    [],
+]
+quarters = (0, 256 << 10, (64 << 20) - (512 << 10), (64 << 20) - (256 << 10))
+labels = [start + quarter + 16_500 for quarter in quarters]
+assert len(damaged(image.path, *labels[:3])(check)(image.path)[-1].problems) == 3
+assert damaged(image.path, *labels[:3])(state)()[2].startswith(b"Dear Clara")
+nothing = damaged(image.path, *labels)(check)(image.path)[-1].problems[0]
+assert "no ZFS pool" in nothing.message
 
 # %% [markdown]
 # ## 9. Clean up
