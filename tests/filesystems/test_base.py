@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import ByteRange, DamagedError
+from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError
 from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
 from osvlab.filesystems.tree import Content, Directory
 
@@ -65,3 +65,10 @@ def test_paths_glob_and_stat_as_pathlib_does() -> None:
     assert [str(path) for path in (fs / "usr").glob("lib/?.so")] == ["/usr/lib/a.so"]
     found = (fs / "usr/c.so").stat()
     assert (found.st_size, found.st_mode, found.st_mtime) == (5, stat.S_IFREG | 0o555, 0)
+
+
+def test_a_report_is_shown_as_it_is_printed() -> None:
+    problem = DamagedError("ROFS", "inode 7", 0x1234, "is upside down")
+    report = CheckReport("ROFS", (problem,), {"inodes": 1200})
+    assert report._repr_mimebundle_() == {"text/plain": str(report)}
+    assert str(report).splitlines()[0] == "ROFS: 1,200 inodes: 1 problem"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange
-from osvlab.filesystems.structure import Pointer, Structure, declare
+from osvlab.filesystems.structure import Field, Pointer, Structure, declare, stored_bytes
 
 POINT = declare("""
 struct point {
@@ -58,3 +60,18 @@ def test_walking_ends_where_pointers_lead_in_a_circle() -> None:
         return Structure("first", 0, 1, b"\0", pointers=lambda: [Pointer("again", first)])
 
     assert len(list(first().walk(depth=50))) == 1
+
+
+def test_a_structure_is_shown_as_a_table_with_headings() -> None:
+    fields = [Field("<magic>", 0, 4, 0x1234567, "says & means"), Field("long", 4, 60, "word " * 20)]
+    behind = Pointer("next <one>", lambda: stored_bytes("one", ByteRange(b"1234"), 0, 4))
+    shown = Structure("header", 16, 64, bytes(64), fields, [behind])
+    page = shown._repr_mimebundle_()["text/html"]
+    assert re.findall(r'<th scope="col"[^>]*>(\w+)</th>', page) == ["byte", "field", "value", "meaning"]
+    assert re.findall(r'<th scope="row"[^>]*>([^<]+)</th>', page) == ["&lt;magic&gt;", "long"]
+    assert "says &amp; means" in page
+    assert "<code>next &lt;one&gt;</code>" in page
+    short, long = re.findall(r"<code style=.([^>]*).>(?:0x|word)", page)
+    assert "nowrap" in short
+    assert "nowrap" not in long
+    assert "<table>" not in Structure("bytes", 0, 4, b"1234")._repr_mimebundle_()["text/html"]
