@@ -108,8 +108,8 @@ def test_without_a_whole_label_there_is_no_pool(walk: Path, copy: Path) -> None:
 
 @pytest.mark.parametrize("torn", [1, 2, 5])
 def test_torn_uberblocks_are_passed_over(walk: Path, copy: Path, torn: int) -> None:
-    shift = 12 if walked(walk, copy)["allocated"] % 1024 == 0 else 10
-    newest = zfs.uberblocks(copy, shift)
+    shift = zfs.slot_shift(copy)
+    newest = zfs.uberblocks(copy)
     for _, at in newest[:torn]:
         for offset in zfs.label_offsets(copy):
             zfs.overwrite(copy, offset + at + (1 << shift) - 8, b"torn")

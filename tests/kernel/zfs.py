@@ -112,14 +112,23 @@ def config_numbers(image: Path, label: int) -> dict[str, int]:
     return found
 
 
+def slot_shift(image: Path) -> int:
+    """Log2 of the bytes that an uberblock takes."""
+    with image.open("rb") as file:
+        region = file.read(CONFIG + 4096)
+    at = region.index(b"ashift\0\0") + 8  # then type and count
+    return max(10, struct.unpack_from(">Q", region, at + 8)[0])
+
+
 def overwrite(image: Path, offset: int, data: bytes) -> None:
     with image.open("r+b") as file:
         file.seek(offset)
         file.write(data)
 
 
-def uberblocks(image: Path, shift: int = 10) -> list[tuple[int, int]]:
+def uberblocks(image: Path) -> list[tuple[int, int]]:
     """(txg, offset in the label) of all uberblocks of the first label, newest first."""
+    shift = slot_shift(image)
     with image.open("rb") as file:
         file.seek(RING)
         ring = file.read(128 << 10)
