@@ -219,7 +219,7 @@ def test_labels_of_two_pools_on_one_disk(zfs_fuse: ZfsFuse, tmp_path: Path) -> N
         zfs_fuse.export(name)
     disk = bytearray((tmp_path / "newer.img").read_bytes())
     disk[-(256 << 10) :] = (tmp_path / "older.img").read_bytes()[-(256 << 10) :]
-    with pytest.raises(PoolError, match="two pools: newer and older"):
+    with pytest.raises(PoolError, match=r"two pools on one disk: the file has newer .* and older"):
         Pool([bytes(disk)])
 
 
