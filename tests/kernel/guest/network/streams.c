@@ -233,7 +233,7 @@ static void test_full(void) {
     size_t sent = 0, got = 0;
     connected(ends);
     CHECK(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
-    for (int quiet = 0; quiet < 3; quiet++) // until no acknowledgement makes room any more
+    for (int quiet = 0; quiet < 20; quiet++) // until no acknowledgement makes room any more
         for (ssize_t put; (put = write(ends[0], data, sizeof(data))) > 0 || poll_now(ends[0], 50);)
             sent += put > 0 ? (size_t)put : 0;
     CHECK(write(ends[0], data, 1) < 0 && errno == EAGAIN && sent > 20000);
