@@ -212,6 +212,7 @@ def _machine(builder: Builder, disk: Path, folder: Folder) -> Machine:
 # mkfs's, zpool's, cpiod's and the kernel's own words; names of files do not count.
 _FAILED = re.compile(
     r"^(?!Adding |Link ).*(?:command failed|mkfs: cannot|cannot export|cannot create|bad cpio magic"
-    r"|cpiod: error|unknown type|Failed to load object|No space left on device|\[backtrace\]).*$",
+    r"|cpiod: error|umount \S+ failed|unknown type|Failed to load object|No space left on device"
+    r"|\[backtrace\]).*$",
     re.MULTILINE,
 )

@@ -106,6 +106,26 @@ def test_a_name_like_an_error_is_none(tmp_path: Path) -> None:
     fill(lab_builder(), blank(tmp_path / "disk", 64 << 20), tree)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mkfs: command failed (ret=1): zpool create -f -R /zfs osv /dev/vblk0.1",
+        "mkfs: cannot format /dev/vblk0.1: I/O error",
+        "cannot export 'osv': pool is busy",
+        "cannot create 'osv': one or more devices is less than the minimum size (64M)",
+        "  what():  bad cpio magic: 'abcdef'",
+        "umount /zfs failed, error = Device or resource busy",
+        "Failed to load object: /zpool.so. Powering off.",
+        "/fifo: unknown type 4096",
+        "[backtrace]",
+    ],
+)
+def test_what_guests_say_when_they_fail(line: str) -> None:
+    found = empty_vm._FAILED.search(f"Running mkfs...\n{line}\nPowering off.\n")
+    assert found is not None
+    assert found[0] == line
+
+
 @pytest.mark.parametrize("size", [1 << 16, 1 << 20, 63 << 20])
 def test_a_disk_that_is_too_small_for_any_pool(lab: Builder, tmp_path: Path, size: int) -> None:
     with pytest.raises(
