@@ -30,4 +30,4 @@ def check_on_linux(source: str, linkage: str, folder: Path) -> None:
     name = Path(source).name
     program = compile_program(source, folder / name, *([linkage] if linkage else []))
     host = subprocess.run([program, folder], capture_output=True, text=True, timeout=60, check=False)
-    assert host.returncode == 0, host.stdout
+    assert host.returncode == 0, f"status {host.returncode}: {host.stdout}{host.stderr}"

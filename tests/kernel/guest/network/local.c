@@ -27,7 +27,8 @@ static socklen_t path_name(struct sockaddr_un *out, const char *name) {
 static socklen_t abstract_name(struct sockaddr_un *out, const char *name) {
     memset(out, 0, sizeof(*out));
     out->sun_family = AF_UNIX;
-    int length = snprintf(out->sun_path + 1, sizeof(out->sun_path) - 1, "%s", name);
+    // Others on this machine may run the same program: such names belong to its whole network.
+    int length = snprintf(out->sun_path + 1, sizeof(out->sun_path) - 1, "%s %d", name, getpid());
     return (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1 + (socklen_t)length;
 }
 

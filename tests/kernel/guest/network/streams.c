@@ -140,7 +140,7 @@ static void test_interrupted_connect(void) {
     struct timeval little = {0, 50000};
     sigaction(SIGALRM, &action, NULL);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ualarm(50000, 0);
+    ualarm(50000, 50000);
     CHECK(connect(fd, (void *)&nowhere, sizeof(nowhere)) < 0);
     if (errno == EINTR) { // it goes on
         CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
