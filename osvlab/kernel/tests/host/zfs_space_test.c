@@ -30,13 +30,18 @@ static size_t taken_count;
 
 static int protected = 3; // so many of the last groups have all their blocks
 
+// Space ran out, so only the last durable group is protected.
+static void note_early_release(uint64_t waited) {
+    if (waited > 0 && pool->space->ripe == 0)
+        protected = 1;
+}
+
 static void take_one(uint64_t size) {
-    uint64_t offset, waits = pool->space->ripe;
+    uint64_t offset, waited = pool->space->ripe;
     if (size > space_available(pool))
         return;
     int status = space_allocate(pool, (unsigned)rand() % 3, size, &offset);
-    if (waits > 0 && pool->space->ripe == 0)
-        protected = 1;
+    note_early_release(waited);
     if (status == -ENOSPC)
         return;
     CHECK(status, 0);
@@ -67,6 +72,7 @@ static void remember(void) {
 }
 
 static void sync_group(void) {
+    uint64_t waited = pool->space->ripe;
     pool->pass = 0;
     do {
         CHECK(++pool->pass < 12, 1);
@@ -74,6 +80,7 @@ static void sync_group(void) {
         CHECK(objset_sync(pool->mos), 0);
     } while (space_changed(pool));
     CHECK(uberblock_write(pool), 0);
+    note_early_release(waited); // the group's own metadata takes space, too
     protected += protected < 3;
     space_done(pool);
     pool->txg++;
