@@ -21,6 +21,7 @@ from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import Entry, Filesystem, Kind, show
+from osvlab.filesystems.output import write_at
 from osvlab.filesystems.tree import TreeError, check_name
 from osvlab.paths import PathNotFoundError, current_umask, kind_of_file
 
@@ -291,7 +292,7 @@ class _Copier:
                 for start in range(0, len(piece), _HOLE):
                     part = view[start : start + _HOLE]
                     if part.tobytes().strip(b"\0"):
-                        _write_at(handle, part, position + start)
+                        write_at(handle, part, position + start)
                 position += len(piece)
             os.ftruncate(handle, entry.size)
             self.report.bytes += entry.size
@@ -328,12 +329,6 @@ class _Copier:
         if entry.modified is not None:
             when = min(max(entry.modified, 0), _LATEST)
             os.utime(handle, ns=(when, when))
-
-
-def _write_at(handle: int, data: memoryview, position: int) -> None:
-    while data:
-        count = os.pwrite(handle, data, position)
-        data, position = data[count:], position + count
 
 
 def _in_the_way(path: bytes, folder: int, name: bytes) -> CopyError:

@@ -6,13 +6,23 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import HostFile
 
-__all__ = ["ChangedFileError", "Output", "UnreadableFileError", "changed_error", "copy_range", "open_source"]
+__all__ = [
+    "ChangedFileError",
+    "Output",
+    "UnreadableFileError",
+    "changed_error",
+    "copy_range",
+    "data_runs",
+    "open_source",
+    "write_at",
+]
 
 _BUFFER = 256 * 1024  # fits the processor's L2 cache; larger was slower
 _KERNEL_COPY = 1024 * 1024  # from this size on copy_file_range beats read and write
@@ -121,19 +131,17 @@ class Output:
             return
         assert self._fd is not None
         position = 0
-        while position < file.size:
-            try:
-                data = min(os.lseek(fd, position, os.SEEK_DATA), file.size)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
-                    raise
-                data = file.size
-            end = min(os.lseek(fd, data, os.SEEK_HOLE), file.size) if data < file.size else data
-            os.lseek(self._fd, data - position, os.SEEK_CUR)
-            self.written += data - position
-            os.lseek(fd, data, os.SEEK_SET)
-            self._copy_in_kernel(fd, file, end - data)
+        for start, end in data_runs(fd, file.size):
+            self._leave_hole(start - position)
+            os.lseek(fd, start, os.SEEK_SET)
+            self._copy_in_kernel(fd, file, end - start)
             position = end
+        self._leave_hole(file.size - position)
+
+    def _leave_hole(self, length: int) -> None:
+        assert self._fd is not None
+        os.lseek(self._fd, length, os.SEEK_CUR)
+        self.written += length
 
     def _copy_in_kernel(self, fd: int, file: HostFile, length: int) -> None:
         assert self._fd is not None
@@ -142,6 +150,35 @@ class Output:
         if copied < length:
             self._copy_through_buffer(fd, file, length - copied)
             self.flush()
+
+
+def data_runs(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where an open file of that size has data (first byte, and one behind the last), not holes.
+
+    Raises
+    ------
+    OSError
+        The file cannot tell.
+    """
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                raise
+            return
+        if start >= size:
+            return
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        yield start, end
+
+
+def write_at(fd: int, data: memoryview, position: int) -> None:
+    """Write bytes at a position of an open file, however many the host takes at once."""
+    while data:
+        count = os.pwrite(fd, data, position)
+        data, position = data[count:], position + count
 
 
 def copy_range(

@@ -25,6 +25,7 @@ from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.opening import Volume, open_volume, partition_of, root_partition, volume_of
+from osvlab.filesystems.output import write_at
 from osvlab.filesystems.recognise import Content
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Directory, HostFile, Node, Symlink
@@ -321,4 +322,4 @@ def _copy_range(old: ByteRange, stream: FileIO, start: int, end: int) -> None:
     for position in range(start, end, _PIECE):
         data = old.read_at(position, min(_PIECE, end - position))
         if data.strip(b"\0"):
-            os.pwrite(stream.fileno(), data, position)
+            write_at(stream.fileno(), memoryview(data), position)

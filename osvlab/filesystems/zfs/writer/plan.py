@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
-from osvlab.filesystems.output import open_source
+from osvlab.filesystems.output import data_runs, open_source
 from osvlab.filesystems.tree import (
     Content,
     Directory,
@@ -318,19 +318,12 @@ def _records(node: HostFile | Content) -> list[tuple[int, int]]:
 
 def data_records(fd: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield runs of records (first, and one behind the last) of an open file that hold data, not holes."""
-    record = position = 0
-    while position < size:
-        try:
-            start = os.lseek(fd, position, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left; anything else will be said by who reads
-            return
-        if start >= size:
-            return
-        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+    record = 0
+    for start, end in data_runs(fd, size):
         first, last = max(record, start // RECORD), -(-end // RECORD)
         if first < last:
             yield first, last
-        record, position = last, end
+        record = last
 
 
 def _directory_room(entries: list[tuple[bytes, int]]) -> int:

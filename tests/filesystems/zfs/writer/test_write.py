@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -251,3 +252,20 @@ def test_progress_counts_every_file() -> None:
 def test_the_order_of_properties_does_not_matter() -> None:
     one, other = {"canmount": 2, "mountpoint": "/"}, {"mountpoint": "/", "canmount": 2}
     assert bytes_of({"": ZfsDataset(Directory(), one)}) == bytes_of({"": ZfsDataset(Directory(), other)})
+
+
+def test_a_file_that_cannot_tell_where_its_holes_are_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (2 << 20))
+    tree = read_tree(tmp_path)
+    seek = os.lseek
+
+    def broken(fd: int, position: int, whence: int) -> int:
+        if whence == os.SEEK_DATA:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return seek(fd, position, whence)
+
+    monkeypatch.setattr(os, "lseek", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_zfs(tree, io.BytesIO())
