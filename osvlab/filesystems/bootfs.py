@@ -22,13 +22,12 @@ from osvlab.filesystems.base import (
     DamagedError,
     Entry,
     Extent,
-    Filesystem,
     Kind,
     Source,
     show,
 )
 from osvlab.filesystems.findings import Findings, overlaps, read_once
-from osvlab.filesystems.index import PathError, PathIndex, parts_of
+from osvlab.filesystems.index import IndexedFilesystem, PathError, parts_of
 from osvlab.filesystems.output import Output
 from osvlab.filesystems.structure import Pointer, Structure, declare, stored_bytes
 from osvlab.filesystems.tree import (
@@ -184,7 +183,7 @@ def looks_like_bootfs(head: bytes, length: int) -> bool:
     return bool(plausible) and record.offset % RECORD == 0 and 2 * RECORD <= record.offset <= length
 
 
-class BootfsReader(Filesystem):
+class BootfsReader(IndexedFilesystem):
     """Reads a bootfs in a file or in bytes.
 
     Directories that have no record of their own are there all the same, as
@@ -210,7 +209,7 @@ class BootfsReader(Filesystem):
     def __init__(self, source: Source, offset: int = 0, length: int | None = None) -> None:
         self._source = ByteRange(source, offset, length)
         self._offsets: list[int] = []
-        self._index = PathIndex()
+        super().__init__()
         self.size = 0
         index = 0
         while (head := self._source.read_at(index * RECORD, RECORD)) != bytes(RECORD):
@@ -252,21 +251,6 @@ class BootfsReader(Filesystem):
         if (kind is Kind.DIRECTORY and size) or size < 0 or (kind is Kind.SYMLINK and size > MAX_PATH):
             raise PathError(f"({show(name)}) is a {kind} of {record.size} bytes")
         return kind, size
-
-    @property
-    def root(self) -> Entry:
-        """The root directory, which has no record."""
-        return self._index.root
-
-    def list(self, directory: Entry) -> list[Entry]:
-        """Return the entries of a directory in the order in which they are stored."""
-        self._expect(directory, Kind.DIRECTORY)
-        return self._index.list(directory)
-
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
-        """Return a directory's entry of a name, or None."""
-        self._expect(directory, Kind.DIRECTORY)
-        return self._index.get(directory, name)
 
     def read(self, file: Entry, offset: int = 0, length: int | None = None) -> bytes:
         """Return a file's bytes from `offset`, all up to its end when no `length` is given."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import Entry, Kind, show
+from osvlab.filesystems.base import Entry, Filesystem, Kind, show
 from osvlab.filesystems.tree import MAX_NAME, MAX_PATH
 
-__all__ = ["PathError", "PathIndex", "parts_of"]
+__all__ = ["IndexedFilesystem", "PathError", "PathIndex", "parts_of"]
 
 IMPLIED = 8
 """Directories without a record of their own that each record may bring along, besides the first 2,048.
@@ -132,3 +132,28 @@ class PathIndex:
         if entry.kind is not Kind.DIRECTORY:
             return entry
         return replace(entry, size=len(self._children[entry.path]))
+
+
+class IndexedFilesystem(Filesystem):
+    """An archive whose paths were put into an index when it was opened.
+
+    A format fills `_index`, and supplies what else a `Filesystem` needs.
+    """
+
+    def __init__(self) -> None:
+        self._index = PathIndex()
+
+    @property
+    def root(self) -> Entry:
+        """The root directory, which need not have a record."""
+        return self._index.root
+
+    def list(self, directory: Entry) -> list[Entry]:
+        """Return the entries of a directory in the order in which they are stored."""
+        self._expect(directory, Kind.DIRECTORY)
+        return self._index.list(directory)
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+        """Return a directory's entry of a name, or None."""
+        self._expect(directory, Kind.DIRECTORY)
+        return self._index.get(directory, name)

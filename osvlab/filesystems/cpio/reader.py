@@ -17,14 +17,13 @@ from osvlab.filesystems.base import (
     DamagedError,
     Entry,
     Extent,
-    Filesystem,
     Kind,
     Source,
     show,
 )
 from osvlab.filesystems.cpio.format import C_CPIO, HEADER, MAGIC, MAGIC_SUMMED, TRAILER, padded
 from osvlab.filesystems.findings import Findings
-from osvlab.filesystems.index import PathError, PathIndex, parts_of
+from osvlab.filesystems.index import IndexedFilesystem, PathError, parts_of
 from osvlab.filesystems.structure import Field, Pointer, Structure, stored_bytes
 from osvlab.filesystems.tree import MAX_PATH
 
@@ -75,7 +74,7 @@ class Record:
         return self.data + padded(self.header.filesize)
 
 
-class CpioReader(Filesystem):
+class CpioReader(IndexedFilesystem):
     """Reads a cpio archive of the "new" ASCII format, or several one after the other.
 
     A name that comes again replaces what it named before, as when an archive is unpacked. Names
@@ -106,7 +105,7 @@ class CpioReader(Filesystem):
         self._source = ByteRange(source, offset, length)
         self._refuse_other_formats()
         self._records: list[Record] = []
-        self._index = PathIndex()
+        super().__init__()
         self.size = 0
         position = 0
         while position < self._source.length and (position == 0 or self._begins(position)):
@@ -234,21 +233,6 @@ class CpioReader(Filesystem):
         )
 
     # --- using ---------------------------------------------------------------------------------------------
-
-    @property
-    def root(self) -> Entry:
-        """The root directory, which need not have a record."""
-        return self._index.root
-
-    def list(self, directory: Entry) -> list[Entry]:
-        """Return the entries of a directory in the order in which they came."""
-        self._expect(directory, Kind.DIRECTORY)
-        return self._index.list(directory)
-
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
-        """Return a directory's entry of a name, or None."""
-        self._expect(directory, Kind.DIRECTORY)
-        return self._index.get(directory, name)
 
     def read(self, file: Entry, offset: int = 0, length: int | None = None) -> bytes:
         """Return a file's bytes from `offset`, all up to its end when no `length` is given."""
