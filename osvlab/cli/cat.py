@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from osvlab.cli.place import add_image_options, image_place, opened
+from osvlab.cli.place import add_opening_options, image_place, opened
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     )
     parser.set_defaults(do=do)
     parser.add_argument("places", metavar="IMAGE:/path", nargs="+", help="an image, and a file in it")
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

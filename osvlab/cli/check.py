@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from osvlab.cli.exits import FAILURE
-from osvlab.cli.place import add_image_options, image_place, opened, printable
+from osvlab.cli.place import add_opening_options, image_place, opened, printable
 from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(do=do)
     parser.add_argument("place", metavar="IMAGE", help="an image or a kernel")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.cli.guest import VM_HELP, add_rest_options, rest_of
-from osvlab.cli.place import Place, add_image_options, opened, places_in_images, printable
+from osvlab.cli.place import Place, add_opening_options, opened, places_in_images, printable
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError
 
@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("target", metavar="TARGET")
     add_rest_options(parser)
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from osvlab.cli.place import PLACE_HELP, add_image_options, image_place, opened, printable
+from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="each file, too")
     parser.add_argument("-b", "--bytes", action="store_true", help="numbers of bytes, not 1.5 KiB")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

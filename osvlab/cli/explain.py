@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from osvlab.cli.place import PLACE_HELP, add_image_options, image_place, opened, printable
+from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
 from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--hex", action="store_true", help="the bytes, too")
     parser.add_argument("--all", action="store_true", help=f"more than {SHOWN} of what a structure leads to")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

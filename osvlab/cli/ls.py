@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from osvlab.cli.place import PLACE_HELP, add_image_options, image_place, opened, printable
+from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("-l", "--long", action="store_true", help="permissions, owner, size, time")
     parser.add_argument("-R", "--recursive", action="store_true", help="all directories below, too")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    add_image_options(parser)
+    add_opening_options(parser)
 
     parser = commands.add_parser(
         "tree",
@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(do=do_tree)
     parser.add_argument("place", metavar="IMAGE[:/path]", help=PLACE_HELP)
     parser.add_argument("--depth", type=int, metavar="N", help="only so many directories deep")
-    add_image_options(parser)
+    add_opening_options(parser)
 
 
 def do(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLACE_HELP",
     "Place",
-    "add_image_options",
+    "add_opening_options",
     "image_place",
     "opened",
     "places_in_images",
@@ -38,7 +38,7 @@ class Place:
     path: str
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
+def add_opening_options(parser: argparse.ArgumentParser) -> None:
     """Declare how one of several filesystems in an image is chosen."""
     parser.add_argument("--partition", type=int, metavar="N", help="of a disk, 1 to 4 (default: its root)")
     parser.add_argument("--dataset", metavar="NAME", help="of a ZFS pool (default: what OSv mounts)")
