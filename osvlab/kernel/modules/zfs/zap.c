@@ -248,28 +248,30 @@ int zap_lookup(struct object_set *set, uint64_t number, const char *name, unsign
     return error;
 }
 
-int zap_add(struct object_set *set, uint64_t number, const char *name, unsigned integer_size,
-            unsigned count, const void *value) {
-    struct zap_value given = {integer_size, count, value};
+typedef int value_setter(struct object *zap, const char *name, unsigned length,
+                         const struct zap_value *value);
+
+static int set_value(struct object_set *set, uint64_t number, const char *name,
+                     const struct zap_value *value, value_setter *setter) {
     struct object *zap;
     int error = object_hold(set, number, &zap);
     if (error < 0)
         return error;
-    error = zap_insert(zap, name, (unsigned)strlen(name), &given);
+    error = setter(zap, name, (unsigned)strlen(name), value);
     object_put(zap);
     return error;
+}
+
+int zap_add(struct object_set *set, uint64_t number, const char *name, unsigned integer_size,
+            unsigned count, const void *value) {
+    struct zap_value given = {integer_size, count, value};
+    return set_value(set, number, name, &given, zap_insert);
 }
 
 int zap_update(struct object_set *set, uint64_t number, const char *name, unsigned integer_size,
                unsigned count, const void *value) {
     struct zap_value given = {integer_size, count, value};
-    struct object *zap;
-    int error = object_hold(set, number, &zap);
-    if (error < 0)
-        return error;
-    error = zap_replace(zap, name, (unsigned)strlen(name), &given);
-    object_put(zap);
-    return error;
+    return set_value(set, number, name, &given, zap_replace);
 }
 
 int zap_remove(struct object_set *set, uint64_t number, const char *name) {

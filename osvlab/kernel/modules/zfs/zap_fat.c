@@ -227,6 +227,12 @@ int fat_get(struct fat *fat, struct zap_name *name, unsigned integer_size, unsig
     return error;
 }
 
+// -EAGAIN from a leaf: it had no room. It has been split, and whoever asked tries again.
+static int split_if_full(struct fat *fat, struct leaf *leaf, int error) {
+    int split = error == -EAGAIN ? fat_split(fat, leaf) : 0;
+    return split < 0 ? split : error;
+}
+
 int fat_insert(struct fat *fat, struct zap_name *name, uint32_t differentiator,
                const struct zap_value *value) {
     int error = -EAGAIN;
@@ -244,10 +250,8 @@ int fat_insert(struct fat *fat, struct zap_name *name, uint32_t differentiator,
         if (error == 0) {
             fat->header->entries++;
             buffer_dirty(fat->block);
-        } else if (error == -EAGAIN) {
-            int split = fat_split(fat, &leaf);
-            error = split < 0 ? split : error;
         }
+        error = split_if_full(fat, &leaf, error);
         buffer_put(leaf.block);
     }
     return error;
@@ -265,10 +269,7 @@ int fat_replace(struct fat *fat, struct zap_name *name, const struct zap_value *
         error = leaf_find(&leaf, name, &entry);
         if (error == 0)
             error = leaf_replace(&leaf, entry, value);
-        if (error == -EAGAIN) {
-            int split = fat_split(fat, &leaf);
-            error = split < 0 ? split : error;
-        }
+        error = split_if_full(fat, &leaf, error);
         buffer_put(leaf.block);
     }
     return error;
