@@ -8,7 +8,6 @@ its modules linked in, so it needs no such partition.
 from __future__ import annotations
 
 import io
-import os
 
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.tree import Directory, HostFile
@@ -37,9 +36,7 @@ def boot_modules(kernel: Kernel, filesystem: str) -> Directory:
     """
     if not kernel.can(Capability.LOADS_FILESYSTEMS) or filesystem not in core_modules():
         return Directory({})
-    module = built_module(filesystem)
-    file = HostFile(os.fsencode(module), module.stat().st_size)
-    folder = Directory({f"{filesystem}.so".encode(): file})
+    folder = Directory({f"{filesystem}.so".encode(): HostFile.at(built_module(filesystem))})
     return Directory({b"usr": Directory({b"lib": Directory({b"fs": folder})})})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tests.filesystems.zfs.conftest import zdb, zfs_fuse
 from tests.kernel import httpserver, zfs
 from tests.kernel.runtime import Runtime, build_runtime
+from tests.kernel.zfs_tool import ZfsTool
 
 __all__ = ["zdb", "zfs_fuse"]
 
@@ -55,6 +56,16 @@ def zfs_build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def zfs_program(zfs_build: Callable[..., Path]) -> Path:
     """The ZFS module as a tool."""
     return zfs_build("zfs_tool")
+
+
+@pytest.fixture
+def tool(zfs_program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
+    """That tool, running."""
+    folder = tmp_path / "tool"
+    folder.mkdir()
+    running = ZfsTool(zfs_program, folder)
+    yield running
+    running.close()
 
 
 @pytest.fixture

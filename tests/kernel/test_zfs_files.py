@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
-from tests.kernel.zfs_tool import ZfsTool, host_tree
+from tests.kernel.zfs_tool import ZfsTool, blank_disk, host_tree
 
 POOL = "shared"
 
 
 @pytest.fixture
-def tool(zfs_program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
-    folder = tmp_path / "tool"
-    folder.mkdir()
-    running = ZfsTool(zfs_program, folder)
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
-    folder = tmp_path / "pool"
-    folder.mkdir()
-    path = folder / "disk.img"
-    with path.open("wb") as file:
-        file.truncate(128 << 20)
-    return path
+    return blank_disk(tmp_path / "pool", 128 << 20)
 
 
 def fill(folder: Path, dice: random.Random) -> None:

@@ -8,33 +8,20 @@ import os
 import random
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
 from tests.kernel import zfs
-from tests.kernel.zfs_tool import ZfsTool
+from tests.kernel.zfs_tool import ZfsTool, blank_disk
 
 POOL = "lab"
 
 
 @pytest.fixture
-def tool(zfs_program: Path, tmp_path: Path) -> Iterator[ZfsTool]:
-    running = ZfsTool(zfs_program, tmp_path)
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
-    folder = tmp_path / "pool"
-    folder.mkdir()
-    path = folder / "disk.img"
-    with path.open("wb") as file:
-        file.truncate(64 << 20)
-    return path
+    return blank_disk(tmp_path / "pool", 64 << 20)
 
 
 def fails(number: int, tool: ZfsTool, *words: bytes | str | int) -> str:

@@ -159,6 +159,15 @@ class ZfsTool:
         return stat.size, stat.links, hashlib.sha256(data).hexdigest()
 
 
+def blank_disk(folder: Path, size: int) -> Path:
+    """Make an empty disk in a folder of its own, which is what OpenZFS's tools want."""
+    folder.mkdir()
+    path = folder / "disk.img"
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
 def entry(line: bytes) -> Entry:
     number, kind, name = line.split(b"\t", 2)
     return Entry(int(number), int(kind, 8), name)

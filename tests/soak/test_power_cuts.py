@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import struct
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 import osvlab
 from osvlab.filesystems import open as open_filesystem
 from osvlab.filesystems.path import GuestPath
+from tests.image.pools import judge
 from tests.kernel.programs import compile_program
 
 pytestmark = [pytest.mark.soak, pytest.mark.qemu, pytest.mark.timeout(0)]
@@ -87,35 +87,6 @@ def complete_lines(text: str) -> str:
     return text.partition("begins\n")[2].rpartition("\n")[0]
 
 
-def no_leaks(partition: Path, folder: Path) -> None:
-    """Let OpenZFS look for blocks that are taken twice or not at all."""
-    zdb = os.environ.get("OSVLAB_ZDB")
-    if not zdb:
-        return
-    pool = folder / "pool"
-    shutil.rmtree(pool, ignore_errors=True)
-    pool.mkdir()
-    (pool / "disk").symlink_to(partition)
-    words = [zdb, "-e", "-p", str(pool), "-bcc", "osv"]
-    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-    assert "No leaks" in told.stdout, told.stdout[-2000:] + told.stderr[-2000:]
-
-
-def partition_of(image: osvlab.Image, path: Path) -> Path:
-    """Copy the pool's partition into a file of its own, which is what zdb reads."""
-    start, size = image.root_partition.offset, image.root_partition.size
-    with image.path.open("rb") as source, path.open("wb") as target:
-        source.seek(start)
-        for _ in range(0, size, 1 << 20):
-            piece = source.read(1 << 20)
-            if piece.strip(b"\0"):
-                target.write(piece)
-            else:
-                target.seek(len(piece), os.SEEK_CUR)
-        target.truncate(size)
-    return path
-
-
 def test_what_was_durable_survives_every_power_cut(tmp_path: Path, chance: random.Random) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -141,5 +112,5 @@ def test_what_was_durable_survives_every_power_cut(tmp_path: Path, chance: rando
         finally:
             fs.close()
         if number % 10 == 9:  # after ten cuts one upon the other
-            no_leaks(partition_of(osvlab.Image.open(image), tmp_path / "partition"), tmp_path)
+            judge(osvlab.Image.open(image), tmp_path)
     print(f"{CUTS} power cuts in {time.monotonic() - began:.0f} s")
