@@ -43,20 +43,34 @@ _CELL = ' style="text-align:left;vertical-align:top;padding:0.2em 0.7em"'
 _KEPT = 64 * 1024  # of a file's contents, which may be gigabytes
 
 
-@dataclass(frozen=True, slots=True)
 class Declarations:
-    """Types declared in C text.
+    """Types declared in C text, which is read when one of them is first asked for.
 
-    Attributes
+    A program that only writes ZFS need not wait for what qcow2 and ROFS are made of.
+
+    Parameters
     ----------
-    types
-        The types, by attribute: ``declarations.types.boot_sector``.
-    meanings
-        What the comments behind the fields say, by structure and field.
+    text, endian
+        As of `declare`.
     """
 
-    types: cstruct
-    meanings: dict[str, dict[str, str]]
+    def __init__(self, text: str, endian: str) -> None:
+        self._text = text
+        self._endian = endian
+
+    @cached_property
+    def types(self) -> cstruct:
+        """The types, by attribute: ``declarations.types.boot_sector``."""
+        return cstruct(endian=self._endian).load(_PREPROCESSOR.sub("", self._text))
+
+    @cached_property
+    def meanings(self) -> dict[str, dict[str, str]]:
+        """What the comments behind the fields say, by structure and field."""
+        text = self._text if "\n" in self._text else self._text.replace("}", "\n}")
+        return {
+            name: {found: " ".join(comment.split()) for found, comment in _FIELD.findall(body)}
+            for name, body in _STRUCT.findall(text)
+        }
 
 
 def declare(text: str, *, endian: str = "<") -> Declarations:
@@ -76,11 +90,7 @@ def declare(text: str, *, endian: str = "<") -> Declarations:
     >>> len(c.types.point), c.meanings["point"]["x"]
     (4, 'millimetres')
     """
-    meanings = {
-        name: {found: " ".join(comment.split()) for found, comment in _FIELD.findall(body)}
-        for name, body in _STRUCT.findall(text if "\n" in text else text.replace("}", "\n}"))
-    }
-    return Declarations(cstruct(endian=endian).load(_PREPROCESSOR.sub("", text)), meanings)
+    return Declarations(text, endian)
 
 
 @dataclass(frozen=True, slots=True)

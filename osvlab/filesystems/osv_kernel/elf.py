@@ -49,8 +49,8 @@ struct elf64_program_header {
     uint64  alignment;
 };
 """)
-HEADER = len(C_ELF.types.elf64_header)
-PROGRAM_HEADER = len(C_ELF.types.elf64_program_header)
+HEADER = 64
+PROGRAM_HEADER = 56
 PT_LOAD = 1
 SEARCHED = 256 << 20
 

@@ -58,7 +58,6 @@ struct rofs_symlink {
     char    target[length];
 };
 """)
-c_rofs = C_ROFS.types
 
 # The same declarations for loops over ten thousand inodes: 40 times faster than going through cstruct.
 INODE = struct.Struct("<QQQQ")

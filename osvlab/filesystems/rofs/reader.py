@@ -19,6 +19,7 @@ from osvlab.filesystems.base import (
 )
 from osvlab.filesystems.rofs.format import (
     BLOCK,
+    C_ROFS,
     ENTRY_HEAD,
     INODE,
     LINK_HEAD,
@@ -26,7 +27,6 @@ from osvlab.filesystems.rofs.format import (
     ROOT,
     VERSION,
     Mode,
-    c_rofs,
 )
 from osvlab.filesystems.tree import MAX_NAME, MAX_PATH
 
@@ -105,10 +105,10 @@ class RofsReader(Filesystem):
     # --- opening -------------------------------------------------------------------------------------------
 
     def _read_superblock(self) -> Any:
-        head = self._source.read_at(0, len(c_rofs.rofs_superblock))
-        if len(head) < len(c_rofs.rofs_superblock):
+        head = self._source.read_at(0, len(C_ROFS.types.rofs_superblock))
+        if len(head) < len(C_ROFS.types.rofs_superblock):
             raise self._damaged_at("superblock", 0, f"is cut off after {len(head)} bytes")
-        sb = c_rofs.rofs_superblock(head)
+        sb = C_ROFS.types.rofs_superblock(head)
         expected = {"magic": MAGIC, "version": VERSION, "block_size": BLOCK}
         for name, value in expected.items():
             found = getattr(sb, name)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from osvlab.filesystems.output import Output
 from osvlab.filesystems.rofs.format import (
     BLOCK,
+    C_ROFS,
     ENTRY_HEAD,
     INODE,
     LINK_HEAD,
@@ -22,7 +23,6 @@ from osvlab.filesystems.rofs.format import (
     VERSION,
     Mode,
     blocks,
-    c_rofs,
 )
 from osvlab.filesystems.tree import Content, Directory, HostFile, Node, Symlink, check_name, check_target
 
@@ -65,7 +65,7 @@ class RofsPlan:
 
     def superblock(self) -> bytes:
         """Return block 0."""
-        fields = c_rofs.rofs_superblock(
+        fields = C_ROFS.types.rofs_superblock(
             magic=MAGIC,
             version=VERSION,
             block_size=BLOCK,
