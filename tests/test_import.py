@@ -30,6 +30,18 @@ def test_importing_does_not_load_the_floors() -> None:
     assert loaded.split() == []
 
 
+def test_an_image_of_a_directory_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("text")
+    code = f"""if True:
+        import os, sys, osvlab
+        os.chdir({str(tmp_path)!r})
+        osvlab.build("tree", "/file", "zfs", output="z.img", check=False)
+        print(*[name for name in ("numpy.ma", "yaml", "osvlab.vm.session") if name in sys.modules])"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
+
+
 @pytest.mark.parametrize("name", osvlab.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(osvlab, name) is not None

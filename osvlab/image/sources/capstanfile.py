@@ -25,15 +25,13 @@ from osvlab.filesystems.tree import HostFile
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.command import CommandError, parse_command, split_command_line
 from osvlab.image.sources.base import Base, find_base
+from osvlab.image.sources.recognise import CAPSTANFILE
 from osvlab.image.sources.rpm import Rpm
 from osvlab.image.sources.text import read_text
 from osvlab.paths import kind_of_file
 from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping, parse, path_of, where
 
-__all__ = ["CAPSTANFILE", "read_capstanfile"]
-
-CAPSTANFILE = "Capstanfile"
-"""What such a file is called."""
+__all__ = ["read_capstanfile"]
 
 _DEFAULT_ROOTFS = "ROOTFS"
 _KEYS = ("base", "cmdline", "build", "files", "rootfs", "rpm-base")

@@ -15,6 +15,7 @@ from osvlab.filesystems.tree import Content
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.sources.ignore import CAPSTANIGNORE, Ignore
 from osvlab.image.sources.mpm import Archive, open_archive
+from osvlab.image.sources.recognise import PACKAGE_YAML, RUN_YAML
 from osvlab.image.sources.run_config import RunConfig, run_scripts
 from osvlab.image.sources.scratch import Scratch
 from osvlab.image.sources.store import capstan_root, check_package_name, find_package
@@ -22,10 +23,8 @@ from osvlab.image.sources.text import decoded, read_text
 from osvlab.paths import PathNotFoundError
 from osvlab.yaml_text import Complaint, explained, is_empty, mapping, parse, sequence, text_of
 
-__all__ = ["PACKAGE_YAML", "RUN_YAML", "Package", "collect_package"]
+__all__ = ["Package", "collect_package"]
 
-PACKAGE_YAML = "package.yaml"
-RUN_YAML = "run.yaml"
 _KEYS = ("name", "title", "author", "version", "require", "binary", "created", "platform")
 _EXAMPLE = "One that is right: name: my.app, title: My app, author: Me, require: [osv.cli]."
 # What is in these is what the lab gives every image, or what its kernel does.

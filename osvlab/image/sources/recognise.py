@@ -10,12 +10,13 @@ from typing import Any
 
 from osvlab.elf.program import MAGIC
 from osvlab.image.collection import RecipeError
-from osvlab.image.sources.capstanfile import CAPSTANFILE
-from osvlab.image.sources.package import PACKAGE_YAML, RUN_YAML
 from osvlab.paths import open_bytes
 
 __all__ = ["SourceKind", "is_source_file", "options_for", "recognise"]
 
+CAPSTANFILE = "Capstanfile"
+PACKAGE_YAML = "package.yaml"
+RUN_YAML = "run.yaml"
 _PACKAGES = (".mpm", ".mpm.x86_64")
 _MANIFESTS = (".manifest", ".manifest.skel")
 _HEAD = 512
