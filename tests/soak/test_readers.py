@@ -33,7 +33,7 @@ from tests.soak.damage import damaged
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
 PATIENCE = 10
-"""Seconds that one file may take; the undamaged ones take some milliseconds."""
+"""Seconds of the processor that one file may take; the undamaged ones take some milliseconds."""
 
 MEMORY = 1 << 30
 """Bytes that a reader may ask for, at most: the files have three million."""
@@ -48,12 +48,12 @@ def bounded() -> Iterator[None]:
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, too_long)
+    before = signal.signal(signal.SIGPROF, too_long)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, limits)
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
 
 
 def soak(
@@ -73,13 +73,13 @@ def soak(
             image = image[: chance.randrange(len(image))]
         if kept is not None:
             kept.write_bytes(image)  # to be looked at after a failure
-        signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)  # others may keep the processor for longer than that
         count += 1
         try:
             read(image)
         except OsvlabError:
             refused += 1
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     print(f"{count} damaged files, {refused} refused")
     assert 0 < refused < count
 
