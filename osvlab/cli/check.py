@@ -58,7 +58,7 @@ def _reports(image: str, options: argparse.Namespace) -> list[CheckReport]:
         with opened(image_place(image), options) as fs:
             return [fs.check()]
     options.image = image
-    return check(image, dataset=options.dataset, partition=options.partition)
+    return check(image, dataset=options.dataset, partition=options.partition, txg=options.txg)
 
 
 def _described(report: CheckReport) -> dict[str, Any]:

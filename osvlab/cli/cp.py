@@ -145,6 +145,8 @@ def _into_image(source: str, target: Place, options: argparse.Namespace) -> None
         raise OsvlabError(
             "only pools of one disk and one dataset are copied into", hint="Leave --dataset and --also out."
         )
+    if options.txg is not None:
+        raise OsvlabError("what a pool was is only read", hint="Leave --txg out.")
     copy_in(target.image, source, os.fsencode(target.path), partition=options.partition)
 
 

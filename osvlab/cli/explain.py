@@ -72,7 +72,7 @@ def _start(place: Place, options: argparse.Namespace) -> Structure:
     if options.also:
         return opened(place, options).explain()
     options.image = place.image
-    return explain(place.image, dataset=options.dataset, partition=options.partition)
+    return explain(place.image, dataset=options.dataset, partition=options.partition, txg=options.txg)
 
 
 def _follow(structure: Structure, word: str) -> Structure:

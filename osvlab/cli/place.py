@@ -39,9 +39,12 @@ class Place:
 
 
 def add_opening_options(parser: argparse.ArgumentParser) -> None:
-    """Declare how one of several filesystems in an image is chosen."""
+    """Declare how one of several filesystems in an image is chosen, and as of when."""
     parser.add_argument("--partition", type=int, metavar="N", help="of a disk, 1 to 4 (default: its root)")
     parser.add_argument("--dataset", metavar="NAME", help="of a ZFS pool (default: what OSv mounts)")
+    parser.add_argument(
+        "--txg", type=int, metavar="N", help="a ZFS pool as of a transaction group (default: the newest)"
+    )
     parser.add_argument(
         "--also", action="append", default=[], metavar="IMAGE", help="another disk of the same ZFS pool"
     )
@@ -91,7 +94,7 @@ def opened(place: Place, options: argparse.Namespace) -> Filesystem:
 
     options.image = place.image  # for messages about damage, which do not know what the file is called
     image = [place.image, *options.also] if options.also else place.image
-    fs = open(image, dataset=options.dataset, partition=options.partition)
+    fs = open(image, dataset=options.dataset, partition=options.partition, txg=options.txg)
     if getattr(getattr(fs, "pool", None), "state", "exported") == "active":
         print(
             f"osvlab: the pool in {printable(place.image)} was not exported: its machine runs, or ended "

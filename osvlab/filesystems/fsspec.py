@@ -33,7 +33,7 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     Parameters
     ----------
-    image, dataset, partition
+    image, dataset, partition, txg
         As of `osvlab.filesystems.open`.
 
     Raises
@@ -63,10 +63,11 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
         image: str | os.PathLike[str] | bytes,
         dataset: str | None = None,
         partition: int | None = None,
+        txg: int | None = None,
         **storage_options: Any,
     ) -> None:
         super().__init__(**storage_options)
-        self._files: Filesystem = open_image(image, dataset=dataset, partition=partition)
+        self._files: Filesystem = open_image(image, dataset=dataset, partition=partition, txg=txg)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

@@ -18,13 +18,15 @@ from osvlab.filesystems.structure import Field, Pointer, Structure
 __all__ = ["check", "explain"]
 
 
-def explain(image: Source, *, dataset: str | None = None, partition: int | None = None) -> Structure:
+def explain(
+    image: Source, *, dataset: str | None = None, partition: int | None = None, txg: int | None = None
+) -> Structure:
     """Return the structure from which everything in an image is found.
 
     Parameters
     ----------
-    image, dataset, partition
-        As of `osvlab.filesystems.open`; without a partition, a disk is explained from its boot sector on.
+    image, dataset, partition, txg
+        As of `osvlab.filesystems.open`; with the image alone, a disk is explained from its boot sector on.
 
     Raises
     ------
@@ -39,20 +41,22 @@ def explain(image: Source, *, dataset: str | None = None, partition: int | None 
     inode 1 at byte 0x3c0c40, 32 bytes
     """
     volume = volume_of(image)
-    if partition is None and dataset is None:
+    if partition is None and dataset is None and txg is None:
         if volume.content is Content.DISK:
             return explain_disk(volume)
         if volume.content is Content.KERNEL:
             return KernelFile(volume.source).explain()
-    return open_volume(partition_of(volume, partition), dataset).explain()
+    return open_volume(partition_of(volume, partition), dataset, txg).explain()
 
 
-def check(image: Source, *, dataset: str | None = None, partition: int | None = None) -> list[CheckReport]:
+def check(
+    image: Source, *, dataset: str | None = None, partition: int | None = None, txg: int | None = None
+) -> list[CheckReport]:
     """Read everything in an image and report whatever cannot be right, layer by layer.
 
     Parameters
     ----------
-    image, dataset, partition
+    image, dataset, partition, txg
         As of `osvlab.filesystems.open`; without a partition, all of a disk are checked.
 
     Raises
@@ -75,22 +79,22 @@ def check(image: Source, *, dataset: str | None = None, partition: int | None = 
     if volume.content is None:
         raise refuse_unknown(volume.source, volume.name)
     if volume.content is not Content.DISK or partition is not None:
-        return [_check_files(partition_of(volume, partition), dataset)]
+        return [_check_files(partition_of(volume, partition), dataset, txg)]
     found, partitions = _check_disk(volume.source)
     reports = [found.report()]
     if kernel_form(volume.source) in (KernelForm.LOADER, KernelForm.DISK):
         reports.append(_check_kernel(volume.source))
     for each in partitions:
         if each.size:
-            named = dataset if each.slot == disk.ROOT_SLOT else None
-            reports.append(_check_files(volume_in(volume, each), named))
+            meant = (dataset, txg) if each.slot == disk.ROOT_SLOT else (None, None)
+            reports.append(_check_files(volume_in(volume, each), *meant))
     return reports
 
 
-def _check_files(volume: Volume, dataset: str | None) -> CheckReport:
+def _check_files(volume: Volume, dataset: str | None, txg: int | None) -> CheckReport:
     """Check a filesystem; one that is so damaged that it cannot be opened has one problem, that."""
     try:
-        with open_volume(volume, dataset) as fs:
+        with open_volume(volume, dataset, txg) as fs:
             return fs.check()
     except OsvlabError as problem:
         return CheckReport(volume.content or volume.name, (problem,), {})

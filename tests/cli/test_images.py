@@ -336,3 +336,21 @@ def test_a_partition_can_be_chosen(said: Said) -> None:
         file.write(disk.make_boot_sector(None, 0, table))
     assert said("ls", "--partition", "1", "two.img") == "early\n"
     assert "hint: Say which: partition=1, or --partition 1." in said("ls", "two.img", status=1)
+
+
+@pytest.mark.parametrize("command", ["ls", "tree", "du", "cat", "check", "explain", "cp"])
+def test_a_pool_is_opened_as_of_a_transaction_group(said: Said, command: str) -> None:
+    write_pool(tree(), Path("pool.img"))
+    place = "pool.img" if command in ("check", "explain") else "pool.img:/etc/hosts"
+    words = [command, place, *(["out"] if command == "cp" else []), "--txg"]
+    assert "has no uberblock of transaction group 7\n" in said(*words, "7", status=1)
+    assert bool(said(*words, "8")) == (command != "cp")
+    if command == "cp":
+        assert Path("out").read_text() == "127.0.0.1\n"
+        assert "what a pool was is only read" in said("cp", "out", "pool.img:/", "--txg", "8", status=1)
+
+
+def test_what_is_no_pool_has_no_transaction_groups(said: Said) -> None:
+    assert "is no ZFS pool but ROFS, which has no transaction groups" in said(
+        "ls", "--txg", "7", "x.img", status=1
+    )

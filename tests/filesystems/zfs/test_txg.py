@@ -42,6 +42,8 @@ def test_an_older_state_is_read(changed: tuple[Path, int]) -> None:
         assert (now / "added").exists()
         assert not (then / "added").exists()
         assert then.check().ok
+    now, then = (osvlab.filesystems.check(image, txg=txg)[0].counts["files"] for txg in (None, group))
+    assert (now, then) == (2, 1)
 
 
 def test_an_older_state_is_explained(changed: tuple[Path, int]) -> None:
