@@ -89,18 +89,14 @@ def _holds_bytes(path: str) -> bool:
 
 
 def opened(place: Place, options: argparse.Namespace) -> Filesystem:
-    """Open the filesystem of a place."""
+    """Open the filesystem of a place; what is to be known of it first goes to stderr."""
     from osvlab.filesystems.opening import open
 
     options.image = place.image  # for messages about damage, which do not know what the file is called
     image = [place.image, *options.also] if options.also else place.image
     fs = open(image, dataset=options.dataset, partition=options.partition, txg=options.txg)
-    if getattr(getattr(fs, "pool", None), "state", "exported") == "active":
-        print(
-            f"osvlab: the pool in {printable(place.image)} was not exported: its machine runs, or ended "
-            "without a word, and what it wrote last may be missing here",
-            file=sys.stderr,
-        )
+    for warning in fs.warnings:
+        print(printable(f"osvlab: {place.image}: {warning}"), file=sys.stderr)
     return fs
 
 

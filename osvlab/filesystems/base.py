@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -341,6 +341,11 @@ class Filesystem(ABC):
     @abstractmethod
     def root(self) -> Entry:
         """The root directory."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What to know before what is read here is relied on, such as that it may not be the newest."""
+        return ()
 
     @abstractmethod
     def list(self, directory: Entry) -> list[Entry]:

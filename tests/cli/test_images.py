@@ -242,7 +242,10 @@ def test_a_pool_that_was_not_exported_is_read_and_that_is_said(
     write_pool(tree(), Path("exported.img"))
     monkeypatch.setattr(labels, "_EXPORTED", 0)
     write_pool(tree(), Path("active.img"))
-    for name, said in (("exported.img", ""), ("active.img", "the pool in active.img was not exported")):
+    for name, said in (
+        ("exported.img", ""),
+        ("active.img", "osvlab: active.img: pool osv was not exported: its machine runs"),
+    ):
         assert main(["cat", f"{name}:/etc/hosts"]) == 0
         ended = capsys.readouterr()
         assert ended.out == "127.0.0.1\n"

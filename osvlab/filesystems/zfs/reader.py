@@ -123,6 +123,17 @@ class ZfsFilesystem(Filesystem):
         """The root directory."""
         return self._root
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """That the pool was not exported, and what was wrong with it and did not matter so far."""
+        if self.pool.state != "active":
+            return tuple(self.pool.notes)
+        in_use = (
+            f"pool {self.pool.name} was not exported: its machine runs, or ended without a word, and what "
+            "it wrote last may be missing here"
+        )
+        return in_use, *self.pool.notes
+
     def _dnode(self, entry: Entry) -> Dnode:
         return self.files.objects.dnode(entry.number)
 
