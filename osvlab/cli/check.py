@@ -44,10 +44,10 @@ def do(options: argparse.Namespace) -> int:
         print(json.dumps([_described(report) for report in reports], indent=2))
     else:
         for report in reports:
-            head, *problems = str(report).splitlines()
+            head, *more = str(report).splitlines()
             print(printable(head))
-            for problem in problems:
-                print(f"  {printable(problem.strip())}")
+            for line in more:
+                print(f"  {printable(line.strip())}")
     return 0 if all(report.ok for report in reports) else FAILURE
 
 
@@ -67,4 +67,10 @@ def _described(report: CheckReport) -> dict[str, Any]:
         | {name: getattr(problem, name) for name in ("structure", "offset") if hasattr(problem, name)}
         for problem in report.problems
     ]
-    return {"format": str(report.format), "ok": report.ok, "counts": report.counts, "problems": problems}
+    return {
+        "format": str(report.format),
+        "ok": report.ok,
+        "counts": report.counts,
+        "problems": problems,
+        "unchecked": list(report.unchecked),
+    }

@@ -195,11 +195,14 @@ class CheckReport:
         Everything that is wrong, each with structure and offset; empty when all is well.
     counts
         What was looked at, by name: ``{"files": 3, "blocks": 40, "bytes": 123456}``.
+    unchecked
+        What was not looked at, and why; that is no problem.
     """
 
     format: str
     problems: tuple[OsvlabError, ...]
     counts: dict[str, int]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -211,7 +214,8 @@ class CheckReport:
         count = len(self.problems)
         found = "no problem" if not count else f"{count} problem{'s' if count > 1 else ''}"
         head = f"{self.format}: {looked}: {found}" if looked else f"{self.format}: {found}"
-        return "\n  ".join([head, *(problem.message for problem in self.problems)])
+        unchecked = (f"not checked: {what}" for what in self.unchecked)
+        return "\n  ".join([head, *(problem.message for problem in self.problems), *unchecked])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Show it as it is printed."""

@@ -72,3 +72,7 @@ def test_a_report_is_shown_as_it_is_printed() -> None:
     report = CheckReport("ROFS", (problem,), {"inodes": 1200})
     assert report._repr_mimebundle_() == {"text/plain": str(report)}
     assert str(report).splitlines()[0] == "ROFS: 1,200 inodes: 1 problem"
+    assert str(CheckReport("ROFS", (), {}, ("names",))).splitlines() == [
+        "ROFS: no problem",
+        "  not checked: names",
+    ]

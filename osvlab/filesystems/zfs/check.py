@@ -23,15 +23,16 @@ from osvlab.filesystems.zfs.objects import Dnode, ObjectSet, dnodes_in
 from osvlab.filesystems.zfs.pool import Pool
 from osvlab.filesystems.zfs.posix import Files
 from osvlab.filesystems.zfs.space import Claims, Run, differences, metaslab_runs
-from osvlab.filesystems.zfs.vdevs import Vdev
+from osvlab.filesystems.zfs.vdevs import EMPTY, Vdev
 
 __all__ = ["check_pool"]
 
 MOST_PROBLEMS = 1000
 _MOST_OF_A_KIND = 20
 _MOS, _FILESYSTEM = 1, 2
+_CLONING = "com.fudosecurity:block_cloning"
 # Space that is not in the space maps of metaslabs alone, or claimed by what is not walked here.
-_OTHER_SPACE = ("com.delphix:log_spacemap", "com.fudosecurity:block_cloning", "com.delphix:zpool_checkpoint")
+_OTHER_SPACE = ("com.delphix:log_spacemap", _CLONING, "com.delphix:zpool_checkpoint")
 
 
 def check_pool(pool: Pool) -> CheckReport:
@@ -45,11 +46,11 @@ def check_pool(pool: Pool) -> CheckReport:
     Returns
     -------
     CheckReport
-        What is wrong, a thousand problems at most, and what was looked at.
+        What is wrong, a thousand problems at most, what was looked at, and what was not.
     """
     check = _Check(pool)
     check.run()
-    return CheckReport(FORMAT, tuple(check.problems), dict(check.counts))
+    return CheckReport(FORMAT, tuple(check.problems), dict(check.counts), tuple(check.unchecked))
 
 
 @dataclass
@@ -57,6 +58,7 @@ class _Check:
     pool: Pool
     problems: list[OsvlabError] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    unchecked: list[str] = field(default_factory=list)
     claims: dict[int, Claims] = field(default_factory=dict)
     owners: list[str] = field(default_factory=list)
     shared: set[BlockPointer] = field(default_factory=set)
@@ -267,9 +269,16 @@ class _Check:
 
     def _space(self) -> None:
         other = [name for name in _OTHER_SPACE if self.pool.features.get(name)]
+        if other:
+            self.unchecked.append(f"whether all space is accounted for: the pool uses {', '.join(other)}")
         for vdev in self.pool.blocks.vdevs.values():
+            if vdev.kind in EMPTY:
+                continue
+            if len(vdev.disks) < vdev.expected:
+                missing = vdev.expected - len(vdev.disks)
+                self.unchecked.append(f"{missing} of {vdev.expected} disks of vdev {vdev.number}")
             claims = self.claims.get(vdev.number, Claims())
-            for start, end, first, second in claims.twice():
+            for start, end, first, second in () if _CLONING in other else claims.twice():
                 self._told(
                     "double",
                     vdev,

@@ -15,7 +15,7 @@ from osvlab.filesystems.zfs.labels import Uberblock
 from osvlab.filesystems.zfs.nvlist import NvList, parse_nvlist, values_of
 from osvlab.filesystems.zfs.objects import ObjectSet
 from osvlab.filesystems.zfs.space import metaslab_runs
-from osvlab.filesystems.zfs.vdevs import best_config, find_disks, top_level_vdevs
+from osvlab.filesystems.zfs.vdevs import EMPTY, best_config, find_disks, top_level_vdevs
 from osvlab.filesystems.zfs.zap import Zap
 
 __all__ = ["Pool"]
@@ -177,7 +177,7 @@ class Pool:
             own = [disk.config.get("vdev_tree") for disk in self.disks]
             self.blocks.vdevs.update(top_level_vdevs(self.disks, [*children, *own]))
         for vdev in self.blocks.vdevs.values():
-            if len(vdev.disks) < vdev.expected and vdev.kind not in ("hole", "missing"):
+            if len(vdev.disks) < vdev.expected and vdev.kind not in EMPTY:
                 missing = vdev.expected - len(vdev.disks)
                 self.blocks.note(f"{missing} of {vdev.expected} disks of vdev {vdev.number} are not there")
 

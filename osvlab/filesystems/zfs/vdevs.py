@@ -15,12 +15,12 @@ from osvlab.filesystems.zfs.format import DVA, VDEV_DATA
 from osvlab.filesystems.zfs.labels import Label, read_labels
 from osvlab.filesystems.zfs.nvlist import NvList
 
-__all__ = ["Disk", "Vdev", "best_config", "find_disks", "top_level_vdevs"]
+__all__ = ["EMPTY", "Disk", "Vdev", "best_config", "find_disks", "top_level_vdevs"]
 
 _DISKS = ("disk", "file")
 _MIRRORS = ("mirror", "replacing", "spare")
 # Take a number, and hold no blocks.
-_EMPTY = ("hole", "missing", "log_missing")
+EMPTY = ("hole", "missing", "log_missing")
 # States in the label of a spare, of a disk that only caches.
 _NO_BLOCKS = (3, 4)
 _DESTROYED = 2
@@ -196,7 +196,7 @@ def top_level_vdevs(disks: list[Disk], trees: list[Any]) -> dict[int, Vdev]:
 def _vdev(tree: NvList, by_guid: dict[int, Disk]) -> Vdev:
     kind = str(tree.get("type", ""))
     vdev = Vdev(_number(tree, "id"), kind)
-    if kind in _EMPTY:
+    if kind in EMPTY:
         return vdev
     vdev.ashift = _number(tree, "ashift")
     vdev.asize = _number(tree, "asize")

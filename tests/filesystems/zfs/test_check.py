@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,24 @@ def test_a_block_of_two_files_is_taken_twice(tmp_path: Path, monkeypatch: pytest
     first, second = sorted((numbers[b"a"], numbers[b"b"]))
     assert f"is taken twice: by object {first} of osv and by object {second} of osv" in said
     assert "has leaked" in said
+
+
+def test_what_is_not_checked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    places = surgeon.dnodes()
+    surgeon.write(places[b"b"], 64, surgeon.read(places[b"a"], 64, 128))
+    # Such pools take another system to make, and are read as any other.
+    for feature, says in (
+        ("com.delphix:log_spacemap", ["is taken twice"]),
+        ("com.fudosecurity:block_cloning", []),
+    ):
+        with closing(Pool([surgeon.image])) as pool:
+            pool.features[feature] = 1
+            report = check_pool(pool)
+        assert [says[0] in problem.message for problem in report.problems] == [True] * len(says)
+        (told,) = report.unchecked
+        assert told == f"whether all space is accounted for: the pool uses {feature}"
+        assert str(report).endswith(f"\n  not checked: {told}")
 
 
 def test_a_space_map_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

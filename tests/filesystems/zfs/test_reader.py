@@ -153,6 +153,7 @@ def test_a_mirror_heals(zfs_fuse: ZfsFuse, tree: Path, tmp_path: Path) -> None:
         with open_zfs([image]) as opened:
             assert_same(opened, tree, resolution=SECOND)
             assert opened.pool.notes == ["1 of 2 disks of vdev 0 are not there"]
+            assert opened.check().unchecked == ("1 of 2 disks of vdev 0",)
     for image, half in zip(images, (slice(0, None, 2), slice(1, None, 2)), strict=True):
         with open_zfs(images) as opened:
             hurt = places(opened, "noise-1500000")[half]
