@@ -97,6 +97,8 @@ class _Check:
                 if label.problem:
                     place = disk.source.offset + label.offset
                     self.complain(damaged(f"label {label.index}", place, label.problem))
+        for error in self.pool.passed_over:
+            self.complain(error)
 
     def _dataset(self, dataset: Dataset) -> None:
         self.counts["datasets"] += 1

@@ -50,6 +50,8 @@ class Pool:
         All whose checksum is right, the newest first.
     uberblock
         The one that is followed: the newest whose objects can be read, or that of `txg`.
+    passed_over
+        Why no newer uberblocks are followed, if there are: where each of them leads is damaged.
     datasets
         All filesystems, volumes and snapshots by name.
     notes
@@ -67,6 +69,7 @@ class Pool:
 
     def __init__(self, sources: Sequence[Source], txg: int | None = None) -> None:
         self._sources = [ByteRange(source) for source in sources]
+        self.passed_over: list[DamagedError] = []
         try:
             self._open(txg)
         except BaseException:
@@ -109,7 +112,6 @@ class Pool:
 
     def _first_that_reads(self) -> tuple[Uberblock, ObjectSet]:
         """Try the uberblocks from the newest on until the pool's own objects can be read."""
-        first: DamagedError | None = None
         for uberblock in self.uberblocks:
             try:
                 mos = ObjectSet(self.blocks, uberblock.root, _MOS)
@@ -119,10 +121,12 @@ class Pool:
                     f"the uberblock of transaction group {uberblock.txg} leads nowhere ({error.message}); "
                     "the one before is tried"
                 )
-                first = first or error
+                self.passed_over.append(error)
             else:
                 return uberblock, mos
-        raise first or PoolError(
+        for newest in self.passed_over:
+            raise newest
+        raise PoolError(
             f"pool {self.name} has no uberblock: it is empty, or its disks are cut off",
             hint="Copy the image again.",
         )

@@ -242,6 +242,8 @@ def test_the_newest_uberblock_that_leads_anywhere_is_taken(zfs_fuse: ZfsFuse, tm
         assert opened.pool.uberblock == before
         assert f"transaction group {newest.txg} leads nowhere" in opened.pool.notes[-1]
         assert opened.warnings[-1] == opened.pool.notes[-1]
+        (problem,) = opened.check().problems
+        assert "the pool's own objects" in problem.message
         assert opened.find("file-0").size == 100
 
 
