@@ -157,6 +157,20 @@ def test_a_block_that_nothing_points_to_has_leaked(tmp_path: Path, monkeypatch: 
     assert f"space of vdev 0 ({lost.asize} bytes) at byte {where:#x} has leaked" in said
 
 
+def test_what_a_dataset_had_that_is_being_destroyed_has_not_leaked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surgeon = Surgeon(tmp_path, monkeypatch)
+    surgeon.write(surgeon.dnodes()[b"b"], 64, bytes(128))
+    with closing(Pool([surgeon.image])) as pool:
+        pool.features["com.delphix:async_destroy"] = 0
+        assert "has leaked" in str(check_pool(pool))
+        pool.features["com.delphix:async_destroy"] = 1
+        assert str(check_pool(pool)).splitlines()[1:] == [
+            "  not checked: whether space has leaked: a dataset is being destroyed"
+        ]
+
+
 def test_a_block_of_two_files_is_taken_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     surgeon = Surgeon(tmp_path, monkeypatch)
     places = surgeon.dnodes()
