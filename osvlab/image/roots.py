@@ -22,6 +22,8 @@ NOAUTO, OFF = 2, 2
 OSV_PROPERTIES: dict[str, str | int] = {"canmount": NOAUTO, "mountpoint": "/", "compression": OFF}
 """What OSv's own build leaves on its root dataset: the kernel mounts it, and guests do not compress."""
 
+USUAL_DATASET = "osv"
+
 
 @dataclass(frozen=True, slots=True)
 class RootOptions:
@@ -71,7 +73,13 @@ class Root:
     verify: Callable[[Path], object] | None = None
 
 
-def plan_root(tree: Directory, filesystem: Filesystem, options: RootOptions, output: Path) -> Root:
+def plan_root(
+    tree: Directory,
+    filesystem: Filesystem,
+    options: RootOptions,
+    output: Path,
+    dataset: str = USUAL_DATASET,
+) -> Root:
     """Plan a root filesystem.
 
     Parameters
@@ -82,6 +90,8 @@ def plan_root(tree: Directory, filesystem: Filesystem, options: RootOptions, out
         How it is made.
     output
         The image, which may be there already from a build before.
+    dataset
+        Which dataset of a ZFS pool gets the files: ``osv``, or ``osv/zfs`` and nothing above it.
 
     Raises
     ------
@@ -98,17 +108,24 @@ def plan_root(tree: Directory, filesystem: Filesystem, options: RootOptions, out
             size = -(-bootfs_size(tree) // disk.SECTOR) * disk.SECTOR
             return Root(size, lambda stream, told: write_bootfs(tree, stream, progress=told))
         case Filesystem.ZFS:
-            return _plan_zfs(tree, options, output)
+            return _plan_zfs(tree, options, output, dataset)
 
 
-def _plan_zfs(tree: Directory, options: RootOptions, output: Path) -> Root:
+def _plan_zfs(tree: Directory, options: RootOptions, output: Path, dataset: str) -> Root:
     from osvlab.filesystems.zfs.writer.plan import ZfsDataset
     from osvlab.filesystems.zfs.writer.reuse import Reuse
     from osvlab.filesystems.zfs.writer.write import PoolWriter, plan_zfs
     from osvlab.image.times import in_whole_seconds
 
-    datasets = {"": ZfsDataset(in_whole_seconds(tree), OSV_PROPERTIES)}
-    plan = plan_zfs(datasets, size=options.size, compression=options.compression, ashift=options.ashift)
+    pool, _, below = dataset.partition("/")
+    tree = in_whole_seconds(tree)
+    datasets = {below: ZfsDataset(tree, OSV_PROPERTIES)}
+    if below:
+        nothing = Directory(mode=tree.mode, mtime=tree.mtime)
+        datasets[""] = ZfsDataset(nothing, {"canmount": NOAUTO, "compression": OFF})
+    plan = plan_zfs(
+        datasets, size=options.size, compression=options.compression, ashift=options.ashift, name=pool
+    )
     reuse = Reuse(output, plan.options)
     writer = PoolWriter(plan, sparse=True, reuse=reuse)
     return Root(plan.size, writer.fill, writer.seal, reuse.save)

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvlab.errors import OsvlabError
-from osvlab.events import step
+from osvlab.events import Note, publish, step
 from osvlab.filesystems import disk
 from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.output import Output
 from osvlab.filesystems.tree import HostFile
 from osvlab.image.boot_modules import SLOT
 from osvlab.image.image import Image
-from osvlab.image.recipe import Recipe
-from osvlab.image.roots import Root, RootOptions, plan_root
+from osvlab.image.recipe import Filesystem, Recipe
+from osvlab.image.roots import USUAL_DATASET, Root, RootOptions, plan_root
 from osvlab.kernels import DiskStart, Kernel
 from osvlab.paths import format_size, no_space, replacing
 
@@ -89,7 +89,7 @@ def write_image(
         ):
             assert isinstance(stream, FileIO)
             with step("format") as running:
-                root = _plan(recipe, options, output, builder)
+                root = _plan(recipe, kernel, options, output, builder)
                 partitions = _partitions(kernel.disk_start(), early, root)
                 total = partitions[-1].offset + root.size
                 running.bytes = _format(stream, recipe, kernel, partitions, early)
@@ -112,12 +112,24 @@ def write_image(
     root.placed()
 
 
-def _plan(recipe: Recipe, options: RootOptions, output: Path, builder: Builder | None) -> Root:
+def _plan(
+    recipe: Recipe, kernel: Kernel, options: RootOptions, output: Path, builder: Builder | None
+) -> Root:
     if builder is None:
-        return plan_root(recipe.tree, recipe.filesystem, options, output)
+        dataset = _dataset(kernel) if recipe.filesystem is Filesystem.ZFS else USUAL_DATASET
+        return plan_root(recipe.tree, recipe.filesystem, options, output, dataset)
     from osvlab.image.vm_root import plan_vm_root
 
     return plan_vm_root(recipe.tree, options, builder)
+
+
+def _dataset(kernel: Kernel) -> str:
+    """Return the dataset that a kernel mounts as its root; say when that is not known."""
+    if kernel.zfs_root is None:
+        publish(
+            Note(f"{kernel.path.name} does not tell which dataset it mounts; {USUAL_DATASET} gets the files")
+        )
+    return kernel.zfs_root or USUAL_DATASET
 
 
 def _partitions(start: DiskStart | None, early: bytes, root: Root) -> list[Partition]:

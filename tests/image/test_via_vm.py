@@ -342,6 +342,24 @@ def test_kernel_and_builder_have_to_agree(osv_stub: Path) -> None:
         suitable_builder(kernels[1], new)
 
 
+def test_the_host_fills_the_dataset_that_the_kernel_mounts(
+    app: Path, osv_stub: Path, tmp_path: Path
+) -> None:
+    kernel57 = with_programs(osv_stub, "kernel57", b"osv/zfs")
+    for kernel, dataset in ((osv_stub, "osv"), (kernel57, "osv/zfs")):
+        output = tmp_path / f"{kernel.name}.img"
+        image = build(app, fs="zfs", kernel=kernel, output=output, check=False)
+        with pool_of(image) as files:
+            assert files.dataset.name == dataset
+            assert files.check().ok
+            assert (files / "hello").read_bytes() == (app / "hello").read_bytes()
+            names = {one.name for one in files.pool.datasets.values() if not one.is_internal}
+        assert names == {"osv", dataset}
+    with pool_of(image, "osv") as files:
+        assert not files.list(files.root)
+        assert files.root.permissions == 0o755
+
+
 def test_a_kernel_that_does_not_tell_is_said(osv_stub: Path) -> None:
     builder = with_programs(osv_stub, "b.elf", b"tools/mkfs.so", b"tools/cpiod.so", b"tools/umount.so")
     events: list[Event] = []

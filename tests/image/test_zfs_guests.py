@@ -207,6 +207,17 @@ def test_a_real_osv_boots_from_what_the_lab_kernel_has_written_to(source: Path, 
 
 
 @pytest.mark.qemu
+def test_the_lab_kernel_boots_from_the_dataset_zfs(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kernel, "zfs_root", "osv/zfs")
+    image = build(app, fs="zfs", output=tmp_path / "x.img")
+    with run(image, timeout=60) as vm:
+        assert vm.wait() == Exited(0), vm.console.text
+    assert "[zfs] osv/zfs holds the files" in vm.console.text
+
+
+@pytest.mark.qemu
 def test_an_image_that_a_guest_writes_to_is_not_replaced(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
