@@ -1,5 +1,6 @@
 // Makes a pool on a disk, and mounts it, as OSv's program of this name does (tools/mkfs): pool osv
-// on /dev/vblk0.1, with the datasets osv and osv/zfs. On a file of the host it makes the same pool.
+// on /dev/vblk0.1. Its only dataset is the root; OSv's has a second, osv/zfs. On a file of the host
+// it makes the same pool.
 //
 // The pool is written by the same code that the kernel's ZFS module has (../zfs/format.c); here it
 // writes through a file.
