@@ -116,8 +116,25 @@ def refused(pool: Path, message: str) -> None:
 
 
 def test_several_datasets(tmp_path: Path) -> None:
-    both = {"": ZfsDataset(tree()), "zfs": ZfsDataset(Directory())}
-    refused(write_pool(both, tmp_path / "x.img"), "pool osv has the dataset osv/zfs, which would be lost")
+    both = {"": ZfsDataset(tree()), "data": ZfsDataset(tree())}
+    refused(write_pool(both, tmp_path / "x.img"), "pool osv has the dataset osv/data with files in it, too")
+
+
+@pytest.mark.parametrize("filled", ["", "zfs"])
+def test_datasets_without_files_stay(tmp_path: Path, filled: str) -> None:
+    datasets = {
+        name: ZfsDataset(Directory(mode=0o700, mtime=10**9), {"canmount": 2, "mountpoint": f"/{name}"})
+        for name in ("", "zfs", "zfs/deep")
+    }
+    datasets[filled] = ZfsDataset(tree(), {"canmount": 1})
+    pool = write_pool(datasets, tmp_path / "x.img")
+    before = pool.read_bytes()
+    rebuild(pool, same)
+    assert pool.read_bytes() == before
+    copy_in(pool, __file__, "/etc/new")
+    with osvlab.filesystems.open(pool) as fs:
+        assert (fs / "etc/new").read_bytes() == Path(__file__).read_bytes()
+        assert fs.check().ok
 
 
 def test_a_pool_that_was_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from osvlab.filesystems.base import Kind
 from osvlab.filesystems.tree import Directory
+from osvlab.filesystems.zfs.dsl import Dataset
 from osvlab.filesystems.zfs.errors import PoolError
 from osvlab.filesystems.zfs.format import DSL_DIR, VERSION_FEATURES, BlockPointer, Checksum, Compression
 from osvlab.filesystems.zfs.reader import ZfsFilesystem
@@ -24,6 +25,7 @@ __all__ = ["pool_writer"]
 
 _ANEW = "Build a new image, or copy the files with the system that wrote it."
 _WITH_ZFS_FUSE = 23
+_FILESYSTEM = 2
 _PROPERTIES = 10  # which word of a directory names the table
 
 
@@ -33,7 +35,7 @@ def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO], int]:
     Parameters
     ----------
     fs
-        The only filesystem of the pool. It is not used later.
+        The only filesystem of the pool that has files. It is not used later.
 
     Raises
     ------
@@ -45,12 +47,13 @@ def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO], int]:
     size = pool.disks[0].source.length >> 18 << 18
     compat = None if pool.version >= VERSION_FEATURES else f"v{pool.version}"
     compression, checksum = _compression(fs), _checksum(fs)
-    ashift, name, properties = pool.blocks.vdevs[0].ashift, pool.name, _properties(fs)
+    ashift, name = pool.blocks.vdevs[0].ashift, pool.name
+    below, properties, empty = _below(fs), _properties(fs), _empty_ones(fs)
 
     def write(tree: Directory, stream: BinaryIO) -> int:
         def plan(size: int | None) -> ZfsPlan:
             return plan_zfs(
-                {"": ZfsDataset(tree, properties)},
+                {**empty, below: ZfsDataset(tree, properties)},
                 size=size,
                 free=0,
                 compat=compat,
@@ -100,8 +103,33 @@ def _foreign(fs: ZfsFilesystem) -> Iterator[str]:
     for dataset in pool.datasets.values():
         if dataset.is_snapshot and not dataset.is_internal:
             yield f"has the snapshot {dataset.name}"
-        elif dataset.number != fs.dataset.number and not dataset.is_internal:
-            yield f"has the dataset {dataset.name}"
+        elif dataset.number != fs.dataset.number and not dataset.is_internal and not _is_empty(fs, dataset):
+            yield f"has the dataset {dataset.name} with files in it, too"
+
+
+def _is_empty(fs: ZfsFilesystem, dataset: Dataset) -> bool:
+    """Whether a dataset has nothing but a root directory that could be made again."""
+    if dataset.pointer.is_hole or fs.pool.objects(dataset).kind != _FILESYSTEM:
+        return False
+    other = ZfsFilesystem(fs.pool, dataset.name)
+    return not other.list(other.root) and not other.root.owner and not other.root.group
+
+
+def _below(fs: ZfsFilesystem) -> str:
+    """Return the name of a dataset without that of its pool, as those who write pools know it."""
+    return fs.dataset.name.partition("/")[2]
+
+
+def _empty_ones(fs: ZfsFilesystem) -> dict[str, ZfsDataset]:
+    """Return the other datasets, which have no files."""
+    found = {}
+    for dataset in fs.pool.datasets.values():
+        if dataset.number != fs.dataset.number and not dataset.is_internal:
+            other = ZfsFilesystem(fs.pool, dataset.name)
+            assert other.root.permissions is not None
+            root = Directory(mode=other.root.permissions, mtime=other.root.modified or 0)
+            found[_below(other)] = ZfsDataset(root, _properties(other))
+    return found
 
 
 def _compression(fs: ZfsFilesystem) -> str | None:
