@@ -35,10 +35,12 @@ lab: kernel
 bench: setup-dev kernel
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# The kernel's own Makefile looks at dates; Python is used there to generate tables.
+# The kernel's own Makefile looks at dates; Python is used there to generate tables. A Python that finds
+# the kernel out of date compiles in the same folder, and holds the same lock (osvlab/kernel_build.py).
 kernel:
 	@.ci/setup
-	@$(MAKE) --no-print-directory -C osvlab/kernel PYTHON="$(CURDIR)/$(BIN)/python"
+	@mkdir -p osvlab/kernel/build
+	@flock osvlab/kernel/build/.lock $(MAKE) --no-print-directory -C osvlab/kernel PYTHON="$(CURDIR)/$(BIN)/python"
 
 format: setup-dev
 	$(BIN)/ruff check --fix --exit-zero --quiet .

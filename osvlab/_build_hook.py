@@ -7,6 +7,7 @@ nothing: the checkout does.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -36,7 +37,11 @@ class KernelBuildHook(BuildHookInterface[Any]):
             return
         # The build directory stays: the next wheel from this tree only links what changed.
         command = ["make", "-C", str(Path(self.root, KERNEL)), f"PYTHON={sys.executable}"]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        build = Path(self.root, KERNEL, "build")
+        build.mkdir(exist_ok=True)
+        with (build / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # others may compile there: osvlab/kernel_build.py
+            made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             self._leave_for_later(f"make failed:\n{made.stdout}{made.stderr}")
             return

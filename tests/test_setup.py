@@ -117,14 +117,15 @@ def test_the_second_run_does_nothing() -> None:
     assert ended.stderr == ""
 
 
-def test_the_kernel_is_made_in_a_folder_with_spaces(tmp_path: Path) -> None:
+def test_the_kernel_is_made_alone_and_in_a_folder_with_spaces(tmp_path: Path) -> None:
     folder = tmp_path / "my clone"
     (folder / ".ci").mkdir(parents=True)
     (folder / "osvlab" / "kernel").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     (folder / ".ci" / "setup").write_text("#!/bin/sh\n")
     (folder / ".ci" / "setup").chmod(0o755)
-    (folder / "osvlab" / "kernel" / "Makefile").write_text("all:\n\t@echo made with '$(PYTHON)'\n")
+    recipe = "all:\n\t@mkdir -p build; ! flock --nonblock build/.lock true\n\t@echo made with '$(PYTHON)'\n"
+    (folder / "osvlab" / "kernel" / "Makefile").write_text(recipe)
     ended = subprocess.run(
         ["make", "kernel"], cwd=folder, capture_output=True, text=True, check=True, timeout=60
     )
