@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
@@ -42,7 +43,7 @@ def do(options: argparse.Namespace) -> int:
     place = image_place(options.place)
     with opened(place, options) as fs:
         entries, taken, sizes = _counted(fs, fs.find(os.fsencode(place.path)))
-    for entry in reversed(entries):
+    for entry in _directories_last(entries):
         if entry is entries[0] or (not options.summarize and (options.all or entry.kind is Kind.DIRECTORY)):
             stored, name = taken[entry.path], show(entry.path)
             if options.json:
@@ -50,6 +51,16 @@ def do(options: argparse.Namespace) -> int:
             else:
                 print(f"{stored if options.bytes else format_size(stored)}\t{printable(name)}")
     return 0
+
+
+def _directories_last(entries: list[Entry]) -> Iterator[Entry]:
+    """Yield what a walk gave, but a directory behind all that is in it."""
+    within: list[Entry] = []
+    for entry in entries:
+        while within and not entry.path.startswith(within[-1].child_path(b"")):
+            yield within.pop()
+        within.append(entry)
+    yield from reversed(within)
 
 
 def _counted(fs: Filesystem, top: Entry) -> tuple[list[Entry], dict[bytes, int], dict[bytes, int]]:

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
@@ -66,6 +67,7 @@ def do(options: argparse.Namespace) -> int:
 
 
 def _show(fs: Filesystem, entries: list[Entry], options: argparse.Namespace, *, whole: bool = False) -> None:
+    entries = sorted(entries, key=attrgetter("path"))
     if options.json:
         for entry in entries:
             print(json.dumps(described(fs, entry)))

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from osvlab.errors import OsvlabError
@@ -453,13 +454,13 @@ class Filesystem(ABC):
         return trail[-1]
 
     def walk(self, top: Entry | None = None) -> Iterator[Entry]:
-        """Yield `top` (the root) and everything below it, a directory before its entries."""
+        """Yield `top` (the root) and everything below it, a directory before its entries, by their names."""
         pending = [top if top is not None else self.root]
         while pending:
             entry = pending.pop()
             yield entry
             if entry.kind is Kind.DIRECTORY:
-                pending += reversed(self.list(entry))
+                pending += sorted(self.list(entry), key=attrgetter("path"), reverse=True)
 
 
 def _components(path: bytes) -> list[bytes]:

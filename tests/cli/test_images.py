@@ -357,3 +357,15 @@ def test_what_is_no_pool_has_no_transaction_groups(said: Said) -> None:
     assert "is no ZFS pool but ROFS, which has no transaction groups" in said(
         "ls", "--txg", "7", "x.img", status=1
     )
+
+
+def test_what_is_listed_is_sorted_by_name(said: Said) -> None:
+    names = [f"{number * 7919 % 300:03}" for number in range(300)]  # ZFS stores them by hash
+    tree = {b"d": Directory({name.encode(): Content(b"") for name in names}), b"c": Content(b"")}
+    write_pool(Directory(tree), Path("pool.img"))
+    assert said("ls", "pool.img:/d").split() == sorted(names)
+    told = [json.loads(line)["path"] for line in said("ls", "-R", "--json", "pool.img").splitlines()]
+    assert told == ["/c", "/d", *(f"/d/{name}" for name in sorted(names))]
+    assert [line.split()[0] for line in said("tree", "pool.img:/d").splitlines()[1:]] == sorted(names)
+    counted = [line.split("\t/d/")[1] for line in said("du", "-a", "pool.img:/d").splitlines()[:-1]]
+    assert counted == sorted(names)
