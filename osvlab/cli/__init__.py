@@ -58,10 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Everything after "--" belongs to the guest, also what looks like our options.
     open_streams()
-    end = words.index("--") if "--" in words else len(words)
-    options, unknown = _parser().parse_known_args(words[:end])
+    parser = _parser()
+    # Everything after "--" belongs to the guest, also what looks like our options. Where there is no guest,
+    # it is as everywhere: what follows are no options, such as files that begin with a dash.
+    end = len(words)
+    if words and words[0] in parser.commands and parser.commands[words[0]].get_default("takes_command"):
+        end = words.index("--") if "--" in words else end
+    options, unknown = parser.parse_known_args(words[:end])
+    if unknown and "--" in words[:end]:
+        return _fail(f"{options.name} takes no command after --", None, FAILURE)
     if unknown:
         # Argparse would let the main parser complain, which knows neither the usage nor the exit status.
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -73,8 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _do(options: argparse.Namespace) -> int:
     """Do what was asked for, and turn whatever goes wrong into words and an exit status."""
     failure: int = getattr(options, "failure", FAILURE)
-    if options.words and not getattr(options, "takes_command", False):
-        return _fail(f"{options.name} takes no command after --", None, failure)
     try:
         status: int = options.do(options)
         sys.stdout.flush()
@@ -127,4 +131,5 @@ def _parser() -> Parser:
         command.add(commands)
     for added in commands.choices.values():
         added.set_defaults(parser=added)
+    parser.commands = commands.choices
     return parser

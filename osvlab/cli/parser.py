@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     usage_status = 2
+    commands: Mapping[str, Parser] = {}  # of the whole, the parsers of its commands by name
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and exit."""

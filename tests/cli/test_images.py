@@ -117,6 +117,15 @@ def test_tree(said: Said) -> None:
     assert said("tree", "--depth", "1", "x.img:/etc").splitlines() == ["/etc/", "  deep/", "  hosts  10 B"]
 
 
+def test_files_that_begin_with_a_dash(said: Said, here: Path) -> None:
+    os.rename("x.img", "-x.img")
+    assert said("ls", "--", "-x.img:/etc").split() == ["deep", "hosts"]
+    assert said("ls", "--json", "./-x.img:/etc", "--").count("path") == 2
+    said("cp", "--", "-x.img:/etc/hosts", "-hosts")
+    assert Path("-hosts").read_text() == "127.0.0.1\n"
+    assert said("ls", "--", "-x.img", "more", status=1) == "osvlab: ls takes no command after --\n"
+
+
 def test_cat_writes_bytes(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["cat", "x.img:/etc/hosts", "y.cpio:/d/two", "x.img:/link"]) == 0
     assert capfdbinary.readouterr().out == b"127.0.0.1\n22127.0.0.1\n"
