@@ -412,7 +412,7 @@ class Filesystem(ABC):
         Parameters
         ----------
         path
-            Path from the root, with or without a leading slash.
+            Path from the root, with or without a leading slash. What ends with a slash is a directory.
         follow
             Whether a link in the last place is followed too.
 
@@ -425,6 +425,8 @@ class Filesystem(ABC):
         """
         wanted = os.fsencode(path)
         pending = _components(wanted)
+        must_be_directory = wanted.endswith((b"/", b"/."))
+        follow = follow or must_be_directory
         trail = [self.root]
         links = 0
         while pending:
@@ -451,6 +453,8 @@ class Filesystem(ABC):
             pending += _components(target)
             if target.startswith(b"/"):
                 del trail[1:]
+        if must_be_directory and trail[-1].kind is not Kind.DIRECTORY:
+            raise GuestPathError(f"not a directory: {show(trail[-1].path)} (in {show(wanted)})", LOOK)
         return trail[-1]
 
     def walk(self, top: Entry | None = None) -> Iterator[Entry]:

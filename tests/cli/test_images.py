@@ -135,6 +135,16 @@ def test_cat_writes_bytes(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert b"is a character device" in capfdbinary.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["ls", "tree", "cat", "du", "explain", "cp"])
+def test_only_directories_end_with_a_slash(said: Said, command: str) -> None:
+    more = ["out"] if command == "cp" else []
+    for file in ("/etc/hosts/", "/etc/hosts/.", "/link/"):
+        message = "not a directory: /etc/hosts (in " + file
+        assert message in said(command, f"x.img:{file}", *more, status=1)
+    if command != "cat":
+        said(command, "x.img:/etc/", *more)
+
+
 def test_du_counts_what_is_stored(said: Said) -> None:
     assert said("du", "-b", "x.img").splitlines() == [
         "3000\t/etc/deep/er",
