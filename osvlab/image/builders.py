@@ -121,7 +121,7 @@ def lab_builder(
     if compression not in ("lz4", None) or ashift not in (9, 12):
         raise EmptyVmError(
             f"the empty VM cannot format with compression {compression!r} and ashift {ashift!r}",
-            hint="It knows lz4 and None, 9 and 12. The host's way (via='host') also knows gzip.",
+            hint="It knows lz4 and None (in a shell: off), 9 and 12. The host (via='host') knows gzip, too.",
         )
     kernel = kernel or Kernel.lab()
     programs = boot_modules(kernel, "zfs")
@@ -175,7 +175,8 @@ def osv_builder(
     if compression not in (None, *_OSV_COMPRESSIONS) or ashift != 9:
         raise EmptyVmError(
             f"OSv's builder cannot format with compression {compression!r} and ashift {ashift!r}",
-            hint="It knows lz4, gzip and None, and an ashift of 9. The host's way (via='host') knows 12.",
+            hint="It knows lz4, gzip and None (in a shell: off), and an ashift of 9. The host (via='host') "
+            "knows 12, too.",
         )
     new = b"tools/umount.so\0" in content
     wanted = "" if compression == _OSV_DEFAULT else f"/zfs.so set compression={compression or 'off'} osv; "

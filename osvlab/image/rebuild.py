@@ -30,7 +30,7 @@ from osvlab.filesystems.recognise import Content
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Directory, HostFile, Node, Symlink
 from osvlab.image.sources.scratch import Scratch
-from osvlab.paths import PathNotFoundError, kind_of_file, no_space, replacing
+from osvlab.paths import PathNotFoundError, format_size, kind_of_file, no_space, replacing
 from osvlab.vm.discover import refuse_use
 
 __all__ = ["RebuildError", "copy_in", "rebuild"]
@@ -305,8 +305,8 @@ def _write_disk(old: ByteRange, part: Partition, tree: Directory, writer: Writer
     if following is not None:
         if end > following.offset:
             raise RebuildError(
-                f"the files need {size} bytes, and partition {following.slot} begins "
-                f"{following.offset - part.offset} bytes behind the beginning of theirs",
+                f"the files need {format_size(size)}, and partition {following.slot} begins "
+                f"{format_size(following.offset - part.offset)} behind the beginning of theirs",
                 hint="Build a new image.",
             )
         _copy_range(old, stream, following.offset, old.length)

@@ -19,6 +19,7 @@ from osvlab.image.empty_vm import TIMEOUT, EmptyVm
 from osvlab.image.recipe import Filesystem, RecipeError
 from osvlab.image.roots import Progress, Root, RootOptions
 from osvlab.image.times import in_whole_seconds
+from osvlab.paths import format_size
 
 __all__ = ["plan_vm_root", "refuse_for_vm", "refuse_own_folder"]
 
@@ -43,7 +44,7 @@ def refuse_for_vm(tree: Directory, filesystem: Filesystem) -> None:
     for path, node in tree.walk():
         if isinstance(node, HostFile | Content) and node.size > LARGEST:
             raise TreeError(
-                f"{show(path)} has {node.size} bytes; 4 GiB is too much for the stream into an empty VM",
+                f"{show(path)} has {format_size(node.size)}: 4 GiB is too much to be sent into an empty VM",
                 hint="Let the host fill the image, with via='host'.",
             )
 

@@ -150,7 +150,7 @@ def test_a_zfs_image_as_it_is_asked_for(hello: Path, capsys: pytest.CaptureFixtu
             "unknown compression of a ZFS pool: 'zstd'",
         ),
         (["build", "app", "--fs", "zfs", "--via", "post"], "unknown way to fill a disk: 'post'"),
-        (["build", "app", "--fs", "zfs", "--size", "1M"], "a pool of 1048576 bytes is too small"),
+        (["build", "app", "--fs", "zfs", "--size", "1M"], "a pool of 1 MiB is too small"),
         (["build", "app", "--via", "vm"], "an empty VM formats ZFS only, not rofs"),
         (["build", "app", "--fs", "zfs", "--builder", "b.elf"], "b.elf runs in a VM, and the host shall"),
         (["build", "app", "--fs", "zfs", "--via", "vm", "--builder", "b.elf"], "no such kernel: b.elf"),

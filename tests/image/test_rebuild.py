@@ -194,7 +194,7 @@ def test_other_partitions_stay_where_they_are(tmp_path: Path) -> None:
     assert facts(path, partition=3)["/file"] == b"x" * 100_000
     before = path.read_bytes()
     (tmp_path / "file").write_bytes(b"x" * MIB)
-    with pytest.raises(RebuildError, match=r"partition 3 begins 1048576 bytes behind"):
+    with pytest.raises(RebuildError, match=r"partition 3 begins 1 MiB behind"):
         copy_in(path, tmp_path / "file", "/etc")
     assert path.read_bytes() == before
     found = disk.read_partitions(ByteRange(path))

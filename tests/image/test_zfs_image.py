@@ -77,7 +77,7 @@ def test_compressions(app: Path, kernel: Kernel, tmp_path: Path, compression: st
 def test_a_size(app: Path, kernel: Kernel, tmp_path: Path) -> None:
     image = build(app, fs="zfs", kernel=kernel, output=tmp_path / "x.img", size="512M")
     assert image.root_partition.size == 512 << 20
-    with pytest.raises(OsvlabError, match="a pool of 1048576 bytes is too small"):
+    with pytest.raises(OsvlabError, match="a pool of 1 MiB is too small"):
         build(app, fs="zfs", kernel=kernel, output=tmp_path / "y.img", size="1M")
     assert not (tmp_path / "y.img").exists()
 

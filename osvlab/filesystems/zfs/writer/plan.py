@@ -21,6 +21,7 @@ from osvlab.filesystems.tree import (
 )
 from osvlab.filesystems.zfs.writer.space import INDIRECT, RECORD, Geometry
 from osvlab.filesystems.zfs.writer.zap import MICRO_ENTRIES, MICRO_NAME
+from osvlab.paths import format_size
 
 __all__ = ["DatasetPlan", "Options", "ZfsDataset", "ZfsPlan", "make_plan"]
 
@@ -61,17 +62,17 @@ class Options:
     ashift: int = 9
 
     def __post_init__(self) -> None:
-        known = {None, "lz4", "gzip", *(f"gzip-{level}" for level in range(1, 10))}
-        for what, given, usable in (
-            ("compression", self.compression, known),
-            ("checksum", self.checksum, {"sha256", "fletcher4"}),
-            ("compat", self.compat, {None, "v23"}),
-            ("ashift", self.ashift, {9, 12}),
+        known = ("lz4", "gzip", *(f"gzip-{level}" for level in range(1, 10)), None)
+        for what, given, usable, shell in (
+            ("compression", self.compression, known, " (in a shell: off)"),
+            ("checksum", self.checksum, ("sha256", "fletcher4"), ""),
+            ("compat", self.compat, ("v23", None), ""),
+            ("ashift", self.ashift, (9, 12), ""),
         ):
             if given not in usable:
                 raise OsvlabError(
                     f"unknown {what} of a ZFS pool: {given!r}",
-                    hint="Usable are " + ", ".join(sorted(map(str, usable))) + ".",
+                    hint=f"Usable are {', '.join(map(str, usable))}{shell}.",
                 )
         if self.compat == "v23" and self.compression == "lz4":
             raise OsvlabError(
@@ -195,8 +196,8 @@ def make_plan(datasets: Mapping[str, ZfsDataset], options: Options, size: int | 
         geometry = Geometry(size >> 18 << 18, options.ashift)
         if geometry.size < least.size:
             raise OsvlabError(
-                f"a pool of {size} bytes is too small: the tree may need {least.size}",
-                hint="Give it a larger size, or none: it is sparse.",
+                f"a pool of {format_size(size)} is too small: the tree may need {format_size(least.size)}",
+                hint=f"Give it a size of {-(-least.size >> 20)}M or more, or none: it is sparse.",
             )
     content = sum(
         item.node.size for plan in plans for item in plan.items if isinstance(item.node, HostFile | Content)

@@ -116,17 +116,18 @@ def _on_host(program: str | os.PathLike[str]) -> bytes:
         raise PathNotFoundError("no such program: ''", hint="Name one, like /usr/bin/env.")
     if "/" not in name and isinstance(program, str):
         found = shutil.which(name)
-        if found is None:
+        if found is not None:
+            return os.path.join(os.getcwdb(), os.fsencode(found))
+        if not os.path.isdir(name):
             here = os.path.exists(name)
             raise PathNotFoundError(
                 f"no such program in $PATH: {name}", hint=f"Write ./{name}." if here else "Give its path."
             )
-        return os.path.join(os.getcwdb(), os.fsencode(found))
     path = os.path.join(os.getcwdb(), os.fsencode(name))
     if os.path.isdir(path):
         raise RecipeError(
             f"{name} is a folder, not a program",
-            hint="Name a program in it; osvlab.build(folder) makes an image of a whole folder.",
+            hint="Name a program in it; or make an image of the whole folder: osvlab build FOLDER.",
         )
     if not os.path.exists(path):
         raise PathNotFoundError(f"no such program: {name}", hint="Check the path.")

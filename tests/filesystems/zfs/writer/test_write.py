@@ -195,12 +195,23 @@ def test_several_datasets_and_their_properties(tmp_path: Path) -> None:
         ({"compat": "v23"}, "version 23 knows no lz4"),
         ({"name": "mirror/x"}, "not a name for a ZFS pool"),
         ({"name": ""}, "not a name for a ZFS pool"),
-        ({"size": 1 << 20}, "a pool of 1048576 bytes is too small"),
+        ({"size": 1 << 20}, "a pool of 1 MiB is too small"),
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OsvlabError, match=message):
         plan_zfs(Directory(), **options)
+
+
+def test_hints_name_what_is_usable() -> None:
+    with pytest.raises(OsvlabError) as caught:
+        plan_zfs(Directory(), compression="none")
+    assert str(caught.value.hint).startswith("Usable are lz4, gzip, gzip-1, ")
+    assert str(caught.value.hint).endswith(", gzip-9, None (in a shell: off).")
+    with pytest.raises(OsvlabError, match=r"a pool of 1 MiB .* may need 64 MiB") as caught:
+        plan_zfs(Directory(), size=1 << 20)
+    assert caught.value.hint == "Give it a size of 64M or more, or none: it is sparse."
+    assert plan_zfs(Directory(), size=64 << 20).size == 64 << 20
 
 
 def test_a_dataset_without_parent() -> None:

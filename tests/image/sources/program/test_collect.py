@@ -354,13 +354,17 @@ def test_a_script_that_reads_itself(top: Path, kernel: Kernel) -> None:
         Recipe.from_program(top / "script", kernel=kernel)
 
 
-def test_what_is_no_program(objects: Objects, top: Path, kernel: Kernel) -> None:
+def test_what_is_no_program(
+    objects: Objects, top: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(path: Path | str, kind: type[OsvlabError] = RecipeError) -> str:
         with pytest.raises(kind) as caught:
             Recipe.from_program(path, kernel=kernel)
         return str(caught.value)
 
     assert "is a folder, not a program" in refused(top)
+    monkeypatch.chdir(top.parent)
+    assert "is a folder, not a program" in refused(top.name)  # which is in no folder of $PATH
     assert "no such program: ''" in refused("", PathNotFoundError)
     assert "no such program: " in refused(top / "absent", PathNotFoundError)
     assert "libraries=[...]" in refused(objects.library(top / "libx.so"))
