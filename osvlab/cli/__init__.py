@@ -92,11 +92,10 @@ def _do(options: argparse.Namespace) -> int:
     except OSError as error:
         # The lab's own files have errors of their own: this is the output, or a limit of the process.
         discard_output()
-        return _fail(
-            f"the operating system refused: {error}",
-            "See where the output goes, whether a disk is full (df), and what the limits are (ulimit -a).",
-            failure,
-        )
+        hint = "See where the output goes, whether a disk is full (df), and what the limits are (ulimit -a)."
+        if error.filename is not None:
+            hint = "Check path and permissions."
+        return _fail(f"the operating system refused: {error}", hint, failure)
     return status
 
 

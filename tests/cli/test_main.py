@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_errors_have_a_message_and_a_hint(capsys: pytest.CaptureFixture[str]) ->
     assert said.out == ""
     assert said.err.startswith("osvlab: ")
     assert "/no/such.img" in said.err
+
+
+def test_a_path_that_the_host_refuses_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "n" * 300]) == 125
+    said = capsys.readouterr().err
+    assert re.search(r"File name too long: 'n{300}'\nhint: Check path and permissions\.\n$", said)
 
 
 def test_doctor_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:

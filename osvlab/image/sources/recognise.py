@@ -56,9 +56,10 @@ def recognise(path: str | os.PathLike[str]) -> SourceKind:
     """
     place = Path(path)
     if os.path.isdir(path):
-        if (place / CAPSTANFILE).is_file():
+        # os.path, as a folder that cannot be looked into is a directory, and told by who reads it.
+        if os.path.isfile(place / CAPSTANFILE):
             return SourceKind.CAPSTANFILE
-        described = any((place / "meta" / name).is_file() for name in (PACKAGE_YAML, RUN_YAML))
+        described = any(os.path.isfile(place / "meta" / name) for name in (PACKAGE_YAML, RUN_YAML))
         return SourceKind.PACKAGE if described else SourceKind.DIRECTORY
     by_name = _by_name(place)
     if by_name is not None or not os.path.exists(path):

@@ -152,6 +152,14 @@ def test_what_is_not_there_is_what_its_name_says(tmp_path: Path, name: str, kind
         Recipe.from_source(tmp_path / name if name else "")
 
 
+def test_a_directory_that_cannot_be_looked_into_is_one(tmp_path: Path) -> None:
+    deep = str(tmp_path)
+    while len(deep) < 4089:  # what is in it has no path that the host would take
+        deep += "/" + "d" * min(200, 4089 - len(deep))
+    os.makedirs(deep)
+    assert recognise(deep) is SourceKind.DIRECTORY
+
+
 def test_files_of_other_kinds_are_told_what_they_are(tmp_path: Path, app: Path, kernel: Kernel) -> None:
     write(tmp_path, {"text": "hello\n", "empty": ""})
     image = build(app, kernel=kernel, output=tmp_path / "disk")
