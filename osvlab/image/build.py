@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from osvlab.errors import OsvlabError
 from osvlab.events import Note, publish, step
-from osvlab.filesystems.tree import Directory
+from osvlab.filesystems.base import show
+from osvlab.filesystems.tree import Directory, HostFile
 from osvlab.image import preflight
 from osvlab.image.boot_modules import boot_archive
 from osvlab.image.image import Image
 from osvlab.image.modules import ModuleError, chosen_modules
 from osvlab.image.recipe import Filesystem, Recipe, RecipeError
 from osvlab.image.roots import RootOptions
-from osvlab.image.sources.recognise import SourceKind, recognise
+from osvlab.image.sources.recognise import SourceKind, is_source_file, recognise
 from osvlab.image.unchanged import BuildRecord
 from osvlab.image.writing import DiskFullError, write_image
 from osvlab.kernels import Capability, Kernel
@@ -156,6 +157,7 @@ def build_recipe(
     if record.is_current:
         publish(Note(f"nothing changed since {os.fspath(output)} was made"))
         return Image(output, kernel)
+    _refuse_inputs(recipe, kernel, Path(output))
     if check:
         with step("preflight"):
             preflight.check(recipe, kernel)
@@ -191,6 +193,29 @@ def _recipe(
             hint="Write it somewhere else: the next build would put it into the image.",
         )
     return recipe
+
+
+def _refuse_inputs(recipe: Recipe, kernel: Kernel, output: Path) -> None:
+    """Raise if the image would take the place of something that it is made of."""
+    try:
+        found = os.stat(output)
+    except OSError:
+        return  # nothing to lose; what else is wrong is told by who writes
+    told = ""
+    if is_source_file(output):
+        told = f"is a {recognise(output)}"
+    elif os.path.samestat(found, os.stat(kernel.path)):
+        told = "is the kernel"
+    else:
+        inode = found.st_dev, found.st_ino
+        for path, node in recipe.tree.walk():
+            if isinstance(node, HostFile) and node.version is not None and node.version[:2] == inode:
+                told = f"goes into it, as {show(path)}"
+                break
+    if told:
+        raise RecipeError(
+            f"the image would take the place of {output}, which {told}", hint="Write it somewhere else."
+        )
 
 
 def _builder(

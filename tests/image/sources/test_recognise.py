@@ -186,3 +186,29 @@ def test_options_that_are_not_for_the_kind_of_source(tmp_path: Path, app: Path) 
     (tmp_path / "bad.mpm").write_bytes(gzip.compress(b"hello"))
     with pytest.raises(RecipeError, match=r"bad\.mpm is a damaged archive"):
         Recipe.from_source(tmp_path / "bad.mpm")
+
+
+# --- what must not be lost ---------------------------------------------------------------------------------
+
+
+def test_an_image_takes_the_place_of_nothing_that_it_is_made_of(
+    tmp_path: Path, app: Path, kernel: Kernel
+) -> None:
+    write(app, {"usr.manifest": "/hello: hello\n", "Capstanfile": "cmdline: /hello\nfiles:\n  /a: hello\n"})
+    mine = shutil.copy(kernel.path, tmp_path / "mine.elf")
+    shutil.copy(kernel.path.with_name("boot.bin"), tmp_path)
+    before = {path: path.read_bytes() for path in (app / "usr.manifest", app / "hello", mine)}
+    for source, output, what in (
+        (app / "usr.manifest", app / "usr.manifest", "is a manifest"),
+        (app, app / "Capstanfile", "is a Capstanfile"),
+        (app / "usr.manifest", app / "Capstanfile", "is a Capstanfile"),
+        (app / "usr.manifest", app / "hello", "goes into it, as /hello"),
+        (app / "usr.manifest", mine, "is the kernel"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            build(source, "/hello", kernel=mine, output=output)
+        assert caught.value.message == f"the image would take the place of {output}, which {what}"
+    assert before == {path: path.read_bytes() for path in before}
+    for _ in range(2):
+        build(app / "usr.manifest", "/hello", kernel=mine, output=tmp_path / "x.img")
+        (app / "hello").touch()
