@@ -126,7 +126,7 @@ def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> N
         name = os.path.basename(source.path.rstrip("/"))
         if target.is_dir() and name not in ("", ".", ".."):
             target = target / name
-        report = copy_out(fs, entry, target)
+        report = copy_out(fs, entry, target, keep=[source.image, *options.also])
     for skipped in report.skipped:
         print(f"osvlab: left out {printable(show(skipped.path))}: a {skipped.kind}", file=sys.stderr)
 

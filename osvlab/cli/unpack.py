@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
+
+from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
     from osvlab.cli.parser import Commands
@@ -32,6 +35,8 @@ def do(options: argparse.Namespace) -> int:
     from osvlab.paths import format_size
 
     kernel = KernelFile(volume_of(options.image).source)
+    if os.path.exists(options.output) and os.path.samefile(options.image, options.output):
+        raise OsvlabError(f"{options.output} is the image itself", hint="Write the kernel to another file.")
     size = kernel.write_elf(options.output)
     packed = ", compressed" if kernel.is_packed else ""
     print(f"{options.output}: {format_size(size)}, out of a {kernel.form}{packed}")

@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,7 @@ def copy_out(
     entry: Entry,
     target: str | os.PathLike[str],
     *,
+    keep: Iterable[str | os.PathLike[str]] = (),
     progress: Callable[[Entry], object] | None = None,
 ) -> CopyReport:
     """Copy an entry, and everything below it, to a path of the host.
@@ -77,6 +78,8 @@ def copy_out(
         What to copy.
     target
         What to make or to replace; the folder that it is in must be there.
+    keep
+        Files of which nothing takes the place: those that are copied from.
     progress
         Is told each entry before it is copied.
 
@@ -106,9 +109,9 @@ def copy_out(
         raise PathNotFoundError(f"no such folder: {target.parent}", hint="Create it first.")
     try:
         if entry.kind is not Kind.DIRECTORY:
-            return _copy_single(filesystem, entry, target, progress)
+            return _copy_single(filesystem, entry, target, keep, progress)
         if target.is_dir():
-            return _Copier(filesystem, entry, target, progress).copy()
+            return _Copier(filesystem, entry, target, progress, keep).copy()
         return _copy_new_directory(filesystem, entry, target, progress)
     except OSError as error:
         if isinstance(error, OsvlabError):
@@ -120,9 +123,13 @@ def copy_out(
 
 
 def _copy_single(
-    filesystem: Filesystem, entry: Entry, target: Path, progress: Callable[[Entry], object] | None
+    filesystem: Filesystem,
+    entry: Entry,
+    target: Path,
+    keep: Iterable[str | os.PathLike[str]],
+    progress: Callable[[Entry], object] | None,
 ) -> CopyReport:
-    copier = _Copier(filesystem, entry, target.parent, progress)
+    copier = _Copier(filesystem, entry, target.parent, progress, keep)
     try:
         copier.place(entry, [os.fsencode(target.name)])
     finally:
@@ -161,12 +168,14 @@ class _Copier:
         top: Entry,
         folder: Path,
         progress: Callable[[Entry], object] | None,
+        keep: Iterable[str | os.PathLike[str]] = (),
         new: bool = False,
     ) -> None:
         self.report = CopyReport()
         self._filesystem = filesystem
         self._top = top
         self._progress = progress
+        self._keep = [os.stat(path) for path in keep]
         self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._last: tuple[list[bytes], int] = ([], self._root)
         self._umask = current_umask()
@@ -318,7 +327,10 @@ class _Copier:
     def _clear_way(self, folder: int, name: bytes, entry: Entry, may_be: Callable[[int], bool]) -> None:
         """Raise if something is there that is not to be replaced."""
         with contextlib.suppress(FileNotFoundError):
-            if not may_be(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if any(os.path.samestat(found, one) for one in self._keep):
+                raise _in_the_way(entry.path, folder, name, "what is copied from")
+            if not may_be(found.st_mode):
                 raise _in_the_way(entry.path, folder, name)
 
     def _set_attributes(self, handle: int, entry: Entry) -> None:
@@ -331,10 +343,10 @@ class _Copier:
             os.utime(handle, ns=(when, when))
 
 
-def _in_the_way(path: bytes, folder: int, name: bytes) -> CopyError:
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+def _in_the_way(path: bytes, folder: int, name: bytes, what: str = "") -> CopyError:
+    what = what or kind_of_file(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     where = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(name))
     return CopyError(
-        f"{where} is in the way of {show(path)}: it is {kind_of_file(found.st_mode)}",
+        f"{where} is in the way of {show(path)}: it is {what}",
         hint="Remove it, or copy into an empty folder.",
     )

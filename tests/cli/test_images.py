@@ -271,6 +271,20 @@ def test_a_pool_that_was_not_exported_is_read_and_that_is_said(
         assert (said in ended.err) if said else not ended.err
 
 
+def test_cp_and_unpack_leave_the_image_itself(said: Said, here: Path) -> None:
+    Path("file").write_text("not an image")
+    said("cp", "file", "x.img:/x.img")
+    before = Path("x.img").read_bytes()
+    for target in ("x.img", "."):
+        message = f"{here}/x.img is in the way of /x.img: it is what is copied from"
+        assert message in said("cp", "x.img:/x.img", target, status=1)
+    assert "it is what is copied from" in said("cp", "x.img:/", ".", status=1)
+    Path("loader.img").write_bytes(loader(elf(b"code"), "/x"))
+    packed = Path("loader.img").read_bytes()
+    assert "./loader.img is the image itself" in said("unpack", "loader.img", "-o", "./loader.img", status=1)
+    assert (Path("x.img").read_bytes(), Path("loader.img").read_bytes()) == (before, packed)
+
+
 def test_cp_makes_no_file_of_what_should_be_a_directory(said: Said, here: Path) -> None:
     Path("mine").write_text("mine")
     assert "no such directory: mine/" in said("cp", "x.img:/etc/hosts", "mine/", status=1)

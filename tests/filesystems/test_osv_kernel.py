@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import random
+import resource
 import struct
 from pathlib import Path
 
@@ -86,6 +87,18 @@ def test_every_form_leads_to_the_same_kernel_and_files(wrap: object, form: str, 
     assert {"ELF header", "program header 0", "bootfs"} <= {found.name for found in structures}
     assert all(str(found) for found in structures)
     assert file.check().ok, file.check()
+
+
+def test_a_full_disk_leaves_no_kernel(tmp_path: Path) -> None:
+    file = KernelFile(loader(elf(os.urandom(200_000)), "/x"))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(OsvlabError, match=r"cannot write .*kernel\.elf: File too large"):
+            file.write_elf(tmp_path / "kernel.elf")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_kernel_without_files_has_no_bootfs() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 
+from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError, Source
 from osvlab.filesystems.bootfs import BootfsReader
@@ -169,9 +170,16 @@ class KernelFile:
         """
         pieces = self.packed.pieces() if self.packed is not None else self._plain_pieces()
         size = 0
-        with replacing(path) as temporary, open(temporary, "r+b") as file:
-            for piece in pieces:
-                size += file.write(piece)
+        try:
+            with replacing(path) as temporary, open(temporary, "r+b") as file:
+                for piece in pieces:
+                    size += file.write(piece)
+        except OSError as error:
+            if isinstance(error, OsvlabError):
+                raise
+            raise OsvlabError(
+                f"cannot write {os.fspath(path)}: {error.strerror}", hint="Make room, or write it elsewhere."
+            ) from error
         return size
 
     def _plain_pieces(self) -> Iterator[bytes]:
