@@ -9,6 +9,7 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError, Source
 from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.disk_pools import DiskPool, namesakes, pools_on
 from osvlab.filesystems.findings import Findings, overlaps
 from osvlab.filesystems.opening import Volume, open_volume, partition_of, volume_in, volume_of
 from osvlab.filesystems.osv_kernel import KernelFile, KernelForm, kernel_form
@@ -81,6 +82,8 @@ def check(
     if volume.content is not Content.DISK or partition is not None:
         return [_check_files(partition_of(volume, partition), dataset, txg)]
     found, partitions = _check_disk(volume.source)
+    for same in namesakes(pools_on(volume)):
+        found.add(_namesakes(volume.name, same))
     reports = [found.report()]
     if kernel_form(volume.source) in (KernelForm.LOADER, KernelForm.DISK):
         reports.append(_check_kernel(volume.source))
@@ -89,6 +92,14 @@ def check(
             meant = (dataset, txg) if each.slot == disk.ROOT_SLOT else (None, None)
             reports.append(_check_files(volume_in(volume, each), *meant))
     return reports
+
+
+def _namesakes(name: str, pools: list[DiskPool]) -> OsvlabError:
+    copies = " (copies of one pool)" if len({pool.guid for pool in pools}) == 1 else ""
+    return OsvlabError(
+        f"pools of the same name on one disk{copies}: {name} has {' and '.join(map(str, pools))}",
+        hint="A kernel that looks for its root by name takes either: keep one of them on another disk.",
+    )
 
 
 def _check_files(volume: Volume, dataset: str | None, txg: int | None) -> CheckReport:

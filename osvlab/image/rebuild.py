@@ -23,6 +23,7 @@ from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, Entry, Filesystem, Kind, show
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.disk_pools import refuse_two_pools
 from osvlab.filesystems.host import read_tree
 from osvlab.filesystems.opening import Volume, open_volume, partition_of, root_partition, volume_of
 from osvlab.filesystems.output import write_at
@@ -88,6 +89,8 @@ def copy_in(
     RebuildError
         The format is not written by the lab, the image is in a container, holds what would be lost, or
         there is no room.
+    OsvlabError
+        The disk has two pools, and no partition is named. Both are.
     PoolError
         A ZFS pool was not made by the lab, not exported, or holds more than one tree.
     ImageInUseError
@@ -141,6 +144,8 @@ def rebuild(
             f"{path} is a {volume.container} file, which is only read",
             hint=f"Write a plain disk of it: qemu-img convert -O raw {path} {path.with_suffix('.img')}",
         )
+    if partition is None:
+        refuse_two_pools(volume)
     with _alone(path), closing(Scratch()) as scratch:
         part = None
         if volume.content is Content.DISK:
