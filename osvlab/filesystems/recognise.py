@@ -17,6 +17,10 @@ LABEL = 256 * 1024
 RING = 128 * 1024
 UBERBLOCK = 1024
 UBERBLOCK_MAGICS = frozenset({(0x00BAB10C).to_bytes(8, "little"), (0x00BAB10C).to_bytes(8, "big")})
+CHECKSUM = 40  # at the end of a label's configuration, in front of the ring
+CHECKSUM_MAGICS = frozenset(
+    {(0x0210DA7AB10C7A11).to_bytes(8, "little"), (0x0210DA7AB10C7A11).to_bytes(8, "big")}
+)
 
 
 class Content(StrEnum):
@@ -80,7 +84,7 @@ def content_of(source: ByteRange) -> Content | None:
         return Content.KERNEL
     if _is_disk(head, form):
         return Content.DISK
-    if _has_uberblock(source):
+    if _has_label(source):
         return Content.ZFS
     if looks_like_bootfs(head, source.length):
         return Content.BOOTFS
@@ -95,11 +99,16 @@ def _is_disk(head: bytes, form: KernelForm | None) -> bool:
     return used or form is not None
 
 
-def _has_uberblock(source: ByteRange) -> bool:
-    """Whether one of a vdev's four labels has an uberblock in its ring."""
+def _has_label(source: ByteRange) -> bool:
+    """Whether one of a vdev's four labels has a configuration, or an uberblock in its ring.
+
+    A spare has the first and not the second, a disk whose configuration was damaged the second.
+    """
     end = source.length // LABEL * LABEL
     labels = {start for start in (0, LABEL, end - 2 * LABEL, end - LABEL) if start >= 0}
     for label in sorted(labels):
+        if source.read_at(label + RING - CHECKSUM, 8) in CHECKSUM_MAGICS:
+            return True
         ring = source.read_at(label + RING, LABEL - RING)
         if any(ring[slot : slot + 8] in UBERBLOCK_MAGICS for slot in range(0, len(ring), UBERBLOCK)):
             return True

@@ -12,6 +12,7 @@ from osvlab.filesystems.zfs import open_zfs
 from osvlab.filesystems.zfs.errors import PoolError
 from osvlab.filesystems.zfs.writer import labels
 from tests.filesystems.zfs.writer.pools import write_pool
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse
 
 MIB = 1 << 20
 
@@ -60,3 +61,17 @@ def test_uberblocks_of_another_pool_behind_a_broken_label(overwritten: Path) -> 
     with open_zfs([overwritten]) as fs:
         assert (fs.pool.name, (fs / "x").read_bytes()) == ("new", b"new")
         assert not fs.pool.notes
+
+
+def test_a_spare_is_known_for_a_disk_of_a_pool(zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
+    """It has labels, and no uberblock in them."""
+    disk, spare = tmp_path / "disk.img", tmp_path / "spare.img"
+    for path in (disk, spare):
+        with path.open("wb") as file:
+            file.truncate(64 * MIB)
+    zfs_fuse.run("zpool", "create", "-m", tmp_path / "mount", "reserve", disk, "spare", spare)
+    zfs_fuse.export("reserve")
+    with pytest.raises(PoolError, match="only spares"):
+        osvlab.filesystems.open(spare)
+    with osvlab.filesystems.open([spare, disk]) as fs:
+        assert fs.check().ok
