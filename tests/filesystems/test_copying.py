@@ -6,6 +6,8 @@ import io
 import os
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -211,25 +213,32 @@ def test_random_trees_come_out_as_they_went_in(
     assert found == facts_of_tree(tree)
 
 
-def test_a_tree_deeper_than_descriptors_and_paths_go(tmp_path: Path) -> None:
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A folder that pytest does not remove: what is too deep for `rmtree` would fail later runs."""
+    folder = Path(tempfile.mkdtemp(prefix="osvlab-deep-"))
+    yield folder
+    subprocess.run(["rm", "-rf", "--", folder], check=True)
+
+
+def test_a_tree_deeper_than_descriptors_and_paths_go(outside: Path) -> None:
     tree = Directory()
     tree.add(b"/a" * 1200, Content(b"deep"))
     tree.children[b"l"] = Symlink(b"a")
     stream = io.BytesIO()
     write_rofs(tree, stream)
-    report = copied(RofsReader(stream.getvalue()), tmp_path / "out")
+    report = copied(RofsReader(stream.getvalue()), outside / "out")
     assert (report.directories, report.files) == (1199, 1)
-    subprocess.run(["rm", "-rf", "--", tmp_path / "out"], check=True)  # pytest could not
 
 
-def test_a_deep_tree_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_deep_tree_that_fails_leaves_nothing(outside: Path) -> None:
     tree = Directory({b"z": Content(b"last")})
     tree.add(b"/a" * 1200, Content(b"deep"))
     stream = io.BytesIO()
     write_rofs(tree, stream)
-    (tmp_path / "image").write_bytes(stream.getvalue())
-    fs = RofsReader(tmp_path / "image")
-    os.truncate(tmp_path / "image", 1024)
+    (outside / "image").write_bytes(stream.getvalue())
+    fs = RofsReader(outside / "image")
+    os.truncate(outside / "image", 1024)
     with pytest.raises(DamagedError, match=r"contents of /z"):
-        copied(fs, tmp_path / "out")
-    assert os.listdir(tmp_path) == ["image"]
+        copied(fs, outside / "out")
+    assert os.listdir(outside) == ["image"]
