@@ -52,7 +52,7 @@ def test_an_empty_vm_formats_and_is_filled(lab: Lab, page: Page, theme: str) -> 
 def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page, theme: str) -> None:
     run(lab, page, "04_filesystems_on_disk", theme)
     label = page.locator(".osvlab-structure").filter(has_text="label 0 of pool osv").first
-    expect(label.get_by_role("row", name=re.compile("uberblocks"))).to_contain_text("1 good ones")
+    expect(label.get_by_role("row", name=re.compile("uberblocks"))).to_contain_text("1 of 128 hold one")
     expect(page.get_by_role("table", name="From the label to the letter")).to_contain_text(
         "entry letter.txt"
     )

@@ -11,6 +11,7 @@ import pytest
 from osvlab.filesystems.base import Kind
 from osvlab.filesystems.structure import Structure
 from osvlab.filesystems.zfs import Pool, ZfsFilesystem, open_zfs
+from osvlab.filesystems.zfs.nvlist import KINDS
 
 
 def stored_as_it_is(structure: Structure) -> bool:
@@ -73,6 +74,10 @@ def test_everything_near_the_label_can_be_walked(various: Path) -> None:
         configuration = files.explain() / "configuration"
         assert configuration["name"] == "various"
         assert (configuration / "vdev_tree")["type"] == "file"
+        # All that a pool's label says is told with what it means, not with its kind alone.
+        told = [field for one in (configuration, configuration / "vdev_tree") for field in one.fields]
+        assert [field.name for field in told if field.meaning in KINDS.values()] == []
+        assert "of 32 hold one" in files.explain()["uberblocks"]
 
 
 def test_snapshots_and_big_endian_pools_are_explained(openzfs_pools: Path) -> None:

@@ -20,6 +20,33 @@ from osvlab.filesystems.zfs.vdevs import Disk
 __all__ = ["explain_pool"]
 
 _ROOT = C.uberblock.fields["rootbp"].offset
+# What the names in a label mean; source: OpenZFS, module/zfs/vdev_label.c.
+_MEANINGS = {
+    "version": "of the format on disk, 1 to 28; 5000: features tell",
+    "name": "of the pool",
+    "state": "0: in use, or its machine died; 1: exported; 2: destroyed",
+    "txg": "transaction group in which this was written",
+    "pool_guid": "tells the pool from all others",
+    "hostid": "of the machine that used it last",
+    "hostname": "of the machine that used it last",
+    "top_guid": "of the top-level vdev that this disk belongs to",
+    "guid": "of this vdev; unique",
+    "vdev_children": "how many top-level vdevs the pool has",
+    "vdev_tree": "this disk's top-level vdev, and what is below it",
+    "features_for_read": "what a reader has to know, besides version 5000",
+    "type": "of the vdev: disk, file, mirror, raidz",
+    "id": "its number among its siblings; addresses have it",
+    "path": "where its last user had the disk",
+    "whole_disk": "1: the pool made the disk's partitions itself",
+    "create_txg": "transaction group in which it was added",
+    "metaslab_array": "object that lists the space maps",
+    "metaslab_shift": "log2 of the bytes that one space map is about",
+    "ashift": "log2 of the smallest block in bytes",
+    "asize": "bytes for blocks",
+    "is_log": "1: it holds nothing but the intent log",
+    "nparity": "how many disks of a RAID-Z may fail",
+    "children": "the disks of a mirror or a RAID-Z",
+}
 _LABEL = (
     "One of four copies, two at either end of the disk: what pool this is, and where its newest state is."
 )
@@ -53,13 +80,17 @@ def _label(pool: Pool, disk: Disk, index: int) -> Structure:
                 "uberblocks",
                 ring,
                 C.LABEL_UBERBLOCKS_SIZE,
-                f"{len(label.uberblocks)} good ones",
+                f"{len(label.uberblocks)} of {C.LABEL_UBERBLOCKS_SIZE // _slot_size(label)} hold one",
                 "a ring: each transaction group writes its own into the next slot",
             ),
         ],
         lambda: _label_pointers(pool, disk, label),
         about=_LABEL,
     )
+
+
+def _slot_size(label: Label) -> int:
+    return max((block.length for block in label.uberblocks), default=1 << C.UBERBLOCK_SHIFT_MIN)
 
 
 def _disk_name(pool: Pool, disk: Disk) -> str:
@@ -107,8 +138,7 @@ def _configuration(disk: Disk, label: Label) -> Structure:
 def _pairs(pairs: list[NvPair], name: str, region: bytes, base: int, part: tuple[int, int]) -> Structure:
     start, end = part
     fields = [
-        Field(pair.name, pair.offset - start, pair.length, _value(pair), KINDS.get(pair.kind, ""))
-        for pair in pairs
+        Field(pair.name, pair.offset - start, pair.length, _value(pair), _meaning(pair)) for pair in pairs
     ]
     return Structure(
         name,
@@ -130,6 +160,10 @@ def _nested(pairs: list[NvPair], region: bytes, base: int) -> Iterator[Pointer]:
             for index, one in enumerate(pair.value):
                 name = f"{pair.name}[{index}]"
                 yield Pointer(name, _of_pairs(one, name, region, base, part))
+
+
+def _meaning(pair: NvPair) -> str:
+    return _MEANINGS.get(pair.name) or KINDS.get(pair.kind, "")
 
 
 def _of_pairs(*arguments: Any) -> Any:
