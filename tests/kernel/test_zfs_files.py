@@ -144,7 +144,7 @@ def test_a_hundred_thousand_names(tool: ZfsTool, image: Path, zdb_or_none: Calla
         assert tool.stat(b"/many/name %d" % number).links == 1
     for number in range(count):
         if number % 50:
-            tool.run("rm", f"/many/name {number}")
+            tool.insist("rm", f"/many/name {number}")
     tool.export()
     zdb_or_none(image.parent)
     tool.open(image, "lab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -60,6 +61,16 @@ class ZfsTool:
                 raise OSError(number, f"{os.strerror(number)}: {words}")
             lines.append(line)
         raise AssertionError(f"the tool died of {words}: {self.messages.read_text()[-3000:]}")
+
+    def insist(self, *words: bytes | str | int) -> None:
+        """Run a command as the kernel does: once more after a sync when space ran out."""
+        try:
+            self.run(*words)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.run("sync")
+            self.run(*words)
 
     def close(self) -> None:
         """End it; it must have given all memory back."""

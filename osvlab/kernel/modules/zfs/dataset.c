@@ -150,17 +150,20 @@ int zfs_dataset_open(struct zfs_pool *pool, const char *name, struct zfs_dataset
     if (error < 0)
         return error;
     struct zfs_dataset *dataset = find_open(pool, number);
-    if (dataset == NULL) {
-        error = dataset_load(pool, number, NULL, &dataset);
-        if (error < 0)
-            return error;
-        dataset->read_only = read_only_reason(dataset, strchr(name, '@') != NULL);
-        if (dataset->read_only != NULL)
-            zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
-        else
-            node_purge_queue(dataset);
+    if (dataset != NULL) {
+        dataset->opened++;
+        *out = dataset;
+        return 0;
     }
-    dataset->opened++;
+    error = dataset_load(pool, number, NULL, &dataset);
+    if (error < 0)
+        return error;
+    dataset->opened = 1;
+    dataset->read_only = read_only_reason(dataset, strchr(name, '@') != NULL);
+    if (dataset->read_only != NULL)
+        zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
+    else
+        node_purge_queue(dataset);
     *out = dataset;
     return 0;
 }

@@ -123,6 +123,11 @@ int node_queue(struct zfs_dataset *dataset, uint64_t number, bool add); // in th
 void node_purge_queue(struct zfs_dataset *dataset);
 int node_mode(struct zfs_dataset *dataset, struct object *node, uint32_t *mode);
 
+// What a change of names writes at most, with split leaves and copies, or of one block of a file; and
+// what a change of attributes does.
+#define NAME_COST (512 * 1024)
+#define NODE_COST (128 * 1024)
+
 #define DSL_DEPTH_MAX 64 // of the tree: one that is deeper goes in a circle
 
 // --- dsl.c: directories and datasets in the MOS

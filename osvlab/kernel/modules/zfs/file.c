@@ -147,7 +147,9 @@ int zfs_truncate(struct zfs_dataset *dataset, uint64_t object, uint64_t size) {
         return -EROFS;
     if (size > FILE_MAX)
         return -EFBIG;
-    int error = file_hold(dataset, object, &node);
+    int error = object_space_to_remove(dataset->set, NAME_COST);
+    if (error == 0)
+        error = file_hold(dataset, object, &node);
     if (error < 0)
         return error;
     error = node_get(dataset, node, ATTRIBUTE_SIZE, &before);

@@ -75,8 +75,10 @@ void guest_pool_free(struct guest_pool *pool);   // and is gone
 int guest_enter(struct guest_mount *mount);      // locks the pool; -EIO: there is none any more
 void guest_leave(struct guest_mount *mount);
 int guest_commit(struct guest_pool *pool,
-                 bool always);                        // what ZFS has been given; the pool is locked
-int guest_failed(struct guest_pool *pool, int error); // notes and tells the first one; gives it
+                 bool always); // what ZFS has been given; the pool is locked
+// Whether what failed for want of memory or space may be tried again: once, after a commit.
+bool guest_again(struct guest_pool *pool, int status, bool *tried);
+int guest_failed(struct guest_pool *pool, int error);  // notes and tells the first one; gives it
 bool guest_room(struct guest_mount *mount, u64 bytes); // for more to be written, by all appearances
 
 // --- guest_sync.c: syncing, by request and every few seconds
@@ -90,6 +92,8 @@ extern struct list guest_pools;
 // --- guest_node.c: vnodes
 int guest_node_get(struct mount *mount, u64 object, struct vnode **out); // the pool is locked
 void guest_refresh(struct vnode *vnode);                                 // likewise
+int guest_set(struct guest_mount *mount, u64 object, unsigned which,
+              const struct zfs_attributes *values);       // likewise
 void guest_mark(struct vnode *vnode);                     // something is to be written
 struct node *guest_next_dirty(struct guest_mount *mount); // with the list's reference
 void guest_forget(struct guest_mount *mount); // gives up orphans' objects; the pool is locked

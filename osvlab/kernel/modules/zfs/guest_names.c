@@ -76,10 +76,13 @@ static int create(struct vnode *directory, const char *name, size_t length,
     int status = guest_enter(mount);
     if (status < 0)
         return status;
+    bool tried = false;
     uint64_t object;
     *out = NULL;
     guest_forget(mount);
-    status = zfs_create(mount->dataset, directory->inode, name, length, new, &object);
+    do
+        status = zfs_create(mount->dataset, directory->inode, name, length, new, &object);
+    while (guest_again(mount->pool, status, &tried));
     if (status == 0) {
         status = named_node(directory, name, length, object, out);
         guest_refresh(directory);
@@ -112,7 +115,10 @@ int guest_link(struct vnode *directory, const char *name, size_t length, struct 
     int status = guest_enter(mount);
     if (status < 0)
         return status;
-    status = zfs_link(mount->dataset, directory->inode, name, length, vnode->inode);
+    bool tried = false;
+    do
+        status = zfs_link(mount->dataset, directory->inode, name, length, vnode->inode);
+    while (guest_again(mount->pool, status, &tried));
     if (status == 0) {
         guest_refresh(vnode);
         guest_refresh(directory);
@@ -154,7 +160,10 @@ int guest_remove(struct vnode *directory, const char *name, size_t length, struc
     if (status < 0)
         return status;
     guest_forget(mount);
-    status = zfs_remove(mount->dataset, directory->inode, name, length, true);
+    bool tried = false;
+    do
+        status = zfs_remove(mount->dataset, directory->inode, name, length, true);
+    while (guest_again(mount->pool, status, &tried));
     if (status == 0) {
         lost_name(victim);
         guest_refresh(directory);
@@ -177,8 +186,11 @@ int guest_rename(struct vnode *from, const char *old_name, size_t old_length, st
     if (status < 0)
         return status;
     guest_forget(mount);
-    status = zfs_rename(mount->dataset, from->inode, old_name, old_length, to->inode, new_name,
-                        new_length, replaced != NULL);
+    bool tried = false;
+    do
+        status = zfs_rename(mount->dataset, from->inode, old_name, old_length, to->inode, new_name,
+                            new_length, replaced != NULL);
+    while (guest_again(mount->pool, status, &tried));
     if (status == 0) {
         if (replaced != NULL)
             lost_name(replaced);

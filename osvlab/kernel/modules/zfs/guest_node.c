@@ -110,7 +110,11 @@ static struct node *next_orphan(struct guest_mount *mount) {
 void guest_forget(struct guest_mount *mount) {
     for (struct node *node; (node = next_orphan(mount)) != NULL; core->kfree(node)) {
         guest_cut(&node->vnode, 0, guest_pages_in(node->vnode.size));
-        int status = zfs_forget(mount->dataset, node->vnode.inode);
+        bool tried = false;
+        int status;
+        do
+            status = zfs_forget(mount->dataset, node->vnode.inode);
+        while (guest_again(mount->pool, status, &tried));
         if (status < 0) // it stays in the delete queue, for whoever imports the pool next
             core->debug("[zfs] object %lu is not free yet, error = %d\n", node->vnode.inode,
                         -status);
@@ -129,6 +133,16 @@ static long guest_read_link(struct vnode *vnode, char *out, size_t size) {
     return length;
 }
 
+int guest_set(struct guest_mount *mount, u64 object, unsigned which,
+              const struct zfs_attributes *values) {
+    bool tried = false;
+    int status;
+    do
+        status = zfs_set_attributes(mount->dataset, object, which, values);
+    while (guest_again(mount->pool, status, &tried));
+    return status;
+}
+
 static int guest_changed(struct vnode *vnode) {
     struct guest_mount *mount = guest_mount_of(vnode);
     struct zfs_attributes values = {.mode = vnode->mode,
@@ -139,10 +153,10 @@ static int guest_changed(struct vnode *vnode) {
     int status = guest_enter(mount);
     if (status < 0)
         return status;
-    status = zfs_set_attributes(mount->dataset, vnode->inode,
-                                ZFS_SET_MODE | ZFS_SET_OWNER | ZFS_SET_GROUP | ZFS_SET_ACCESSED |
-                                    ZFS_SET_MODIFIED,
-                                &values);
+    status = guest_set(mount, vnode->inode,
+                       ZFS_SET_MODE | ZFS_SET_OWNER | ZFS_SET_GROUP | ZFS_SET_ACCESSED |
+                           ZFS_SET_MODIFIED,
+                       &values);
     guest_leave(mount);
     return status;
 }

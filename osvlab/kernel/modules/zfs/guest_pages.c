@@ -143,10 +143,9 @@ void guest_clear_tail(struct vnode *vnode, u64 from, u64 end) {
 
 // --- Writing back
 
-// ZFS may need what it has freed, or the memory of what it holds, before it can take more.
 static int give(struct guest_mount *mount, u64 inode, u64 offset, const u8 *data, size_t size) {
     struct guest_pool *pool = mount->pool;
-    bool again = true;
+    bool tried = false;
     while (size > 0) {
         long taken = zfs_write(mount->dataset, inode, offset, data, size);
         if (taken > 0) {
@@ -154,15 +153,9 @@ static int give(struct guest_mount *mount, u64 inode, u64 offset, const u8 *data
             data += taken;
             size -= (size_t)taken;
             pool->given += (u64)taken;
-            continue;
+        } else if (!guest_again(pool, (int)taken, &tried)) {
+            return (int)taken;
         }
-        if (!again || (taken < 0 && taken != -ENOSPC && taken != -ENOMEM))
-            return taken < 0 ? (int)taken : -ENOSPC;
-        again = false;
-        int status = guest_commit(pool, true);
-        zfs_trim(pool->zfs);
-        if (status < 0)
-            return status;
     }
     return 0;
 }
@@ -205,7 +198,7 @@ static int write_times(struct node *node) {
     if (!node->touched)
         return 0;
     node->touched = false;
-    return zfs_set_attributes(mount->dataset, node->vnode.inode, ZFS_SET_MODIFIED, &values);
+    return guest_set(mount, node->vnode.inode, ZFS_SET_MODIFIED, &values);
 }
 
 // After an error what was dirty is lost, as it is to every disk that fails; who asks hears of it.
@@ -236,9 +229,12 @@ int guest_truncate(struct vnode *vnode, u64 size) {
     if (size > INT64_MAX)
         return -EFBIG;
     core->mutex_lock(&vnode->lock);
+    bool tried = false;
     int status = guest_enter(mount);
     if (status == 0) {
-        status = zfs_truncate(mount->dataset, vnode->inode, size);
+        do
+            status = zfs_truncate(mount->dataset, vnode->inode, size);
+        while (guest_again(mount->pool, status, &tried));
         guest_leave(mount);
     }
     if (status == 0) {

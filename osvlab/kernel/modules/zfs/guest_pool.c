@@ -45,6 +45,15 @@ int guest_commit(struct guest_pool *pool, bool always) {
     return status < 0 ? guest_failed(pool, status) : 0;
 }
 
+bool guest_again(struct guest_pool *pool, int status, bool *tried) {
+    if (*tried || (status != -ENOSPC && status != -ENOMEM))
+        return false;
+    *tried = true;
+    status = guest_commit(pool, true);
+    zfs_trim(pool->zfs);
+    return status == 0;
+}
+
 bool guest_room(struct guest_mount *mount, u64 bytes) {
     struct guest_pool *pool = mount->pool;
     u64 promised = core->cache_dirty_pages() * PAGE_SIZE + pool->given + bytes;

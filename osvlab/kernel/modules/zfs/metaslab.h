@@ -29,6 +29,7 @@ struct space {
     struct metaslab *metaslabs;
     uint64_t used, vacant;            // units, of all
     uint64_t ripe;                    // units that wait but need not
+    uint64_t maps;                    // bytes that all space maps take when they change
     bool unloaded;                    // there was no memory to look into a metaslab
     struct extents *waiting[WAITING]; // of this group, the last, the one before
     struct cursor {

@@ -8,8 +8,6 @@
 #define S_IFLNK 0120000
 
 #define ENTRY(object, mode) ((object) | (uint64_t)((mode) >> 12 & 15) << 60)
-#define NAME_COST \
-    (512 * 1024) // what a change of names writes at most, with split leaves and copies
 
 struct directory {
     struct object *node; // held

@@ -192,6 +192,12 @@ int object_space(const struct object_set *set, uint64_t bytes) {
     return set->pool->dirty_space + bytes > space_available(set->pool) ? -ENOSPC : 0;
 }
 
+// When there is nothing else to write it is worth a try: a pool that others filled has no reserve.
+int object_space_to_remove(const struct object_set *set, uint64_t bytes) {
+    uint64_t dirty = set->pool->dirty_space;
+    return dirty > 0 && dirty + bytes > space_to_remove(set->pool) ? -ENOSPC : 0;
+}
+
 uint64_t object_number(const struct object *object) {
     return object->number;
 }

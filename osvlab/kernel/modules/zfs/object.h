@@ -159,8 +159,9 @@ int object_write_part(struct object *object, uint64_t offset, const void *data, 
 int object_write_buffers(struct object *object, unsigned level); // from this level up
 int object_grow(struct object *object, uint64_t block);          // so that it can have this block
 int object_free_blocks(struct object *object, uint64_t first, uint64_t last);
-// What writing so many bytes more will take is there: -ENOSPC.
+// What writing so many bytes more will take is there: -ENOSPC. To make something grow, or not.
 int object_space(const struct object_set *set, uint64_t bytes);
+int object_space_to_remove(const struct object_set *set, uint64_t bytes);
 
 // --- tree.c: indirect blocks
 

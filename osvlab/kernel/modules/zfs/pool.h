@@ -77,10 +77,11 @@ int space_write(struct zfs_pool *pool);          // appends what changed to the 
 void space_done(struct zfs_pool *pool);          // the group is durable: what it freed may be used
 uint64_t space_total(const struct zfs_pool *pool); // bytes, without what is kept in reserve
 uint64_t space_used(const struct zfs_pool *pool);
-// What this group may still write, in bytes: a call that makes files grow asks before it accepts
-// data (and after zfs_sync again, because freed space becomes available then). Removing files asks
-// nothing, and lives on the reserve.
+// What this group may write, in bytes: whoever changes something asks before (and after zfs_sync again,
+// because freed space becomes available then). To make files grow, and to remove them: which lives
+// on the reserve, but for what completing a group takes.
 uint64_t space_available(const struct zfs_pool *pool);
+uint64_t space_to_remove(const struct zfs_pool *pool);
 
 // --- label.c: the labels and the uberblock ring
 

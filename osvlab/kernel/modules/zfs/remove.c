@@ -91,6 +91,8 @@ int zfs_remove(struct zfs_dataset *dataset, uint64_t directory, const char *name
     struct directory in;
     int error = dataset->read_only != NULL ? -EROFS : name_check(name, length);
     if (error == 0)
+        error = object_space_to_remove(dataset->set, NAME_COST);
+    if (error == 0)
         error = directory_open(dataset, directory, &in);
     if (error < 0)
         return error;
@@ -102,7 +104,9 @@ int zfs_remove(struct zfs_dataset *dataset, uint64_t directory, const char *name
 int zfs_forget(struct zfs_dataset *dataset, uint64_t object) {
     if (dataset->read_only != NULL)
         return -EROFS;
-    int error = node_destroy(dataset, object);
+    int error = object_space_to_remove(dataset->set, NODE_COST);
+    if (error == 0)
+        error = node_destroy(dataset, object);
     return error < 0 ? error : node_queue(dataset, object, false);
 }
 

@@ -16,6 +16,8 @@
 #include "objects.h"
 
 enum { RESERVE_SHIFT = 5, EXTENTS = 254, METASLABS_MAX = 1 << 20 };
+#define OWN_BYTES (256 * 1024)      // that a group writes of the pool's objects, besides space maps
+#define REMOVAL_BYTES (1024 * 1024) // that removing files may write, at least
 
 struct extents {
     struct extents *next;
@@ -285,19 +287,39 @@ int space_write(struct zfs_pool *pool) {
 
 // --- How much there is
 
+static uint64_t all_units(const struct zfs_pool *pool) {
+    return pool->space->count * pool->space->units;
+}
+
+// Without it no group can be completed.
+static uint64_t least(const struct zfs_pool *pool) {
+    return (pool->space->maps + OWN_BYTES) >> pool->ashift;
+}
+
 static uint64_t reserve(const struct zfs_pool *pool) {
-    return pool->space->count * pool->space->units >> RESERVE_SHIFT;
+    uint64_t all = all_units(pool), part = all >> RESERVE_SHIFT;
+    uint64_t needed = least(pool) + (REMOVAL_BYTES >> pool->ashift);
+    uint64_t most = part > needed ? part : needed;
+    return most < all / 2 ? most : all / 2;
 }
 
 uint64_t space_total(const struct zfs_pool *pool) {
-    return (pool->space->count * pool->space->units - reserve(pool)) << pool->ashift;
+    return (all_units(pool) - reserve(pool)) << pool->ashift;
 }
 
 uint64_t space_used(const struct zfs_pool *pool) {
     return pool->space->used << pool->ashift;
 }
 
-uint64_t space_available(const struct zfs_pool *pool) {
+static uint64_t free_but(const struct zfs_pool *pool, uint64_t kept) {
     uint64_t most = pool->space->vacant + pool->space->ripe;
-    return most > reserve(pool) ? (most - reserve(pool)) << pool->ashift : 0;
+    return most > kept ? (most - kept) << pool->ashift : 0;
+}
+
+uint64_t space_available(const struct zfs_pool *pool) {
+    return free_but(pool, reserve(pool));
+}
+
+uint64_t space_to_remove(const struct zfs_pool *pool) {
+    return free_but(pool, least(pool));
 }

@@ -22,6 +22,7 @@ enum {
     BLOCK_SIZE = 4096,
     ENTRIES = BLOCK_SIZE / 8, // that are read and written at once
     RUN_MAX = 32768,
+    COPIES = 3, // of a block
 };
 
 static uint64_t entry_make(uint64_t unit, uint64_t run, bool freed) {
@@ -40,6 +41,7 @@ int metaslab_open(struct zfs_pool *pool, struct metaslab *metaslab) {
     struct object *object;
 
     metaslab->vacant = metaslab->run = pool->space->units;
+    pool->space->maps += COPIES * BLOCK_SIZE;
     if (metaslab->object == 0)
         return 0;
     int status = object_hold(pool->mos, metaslab->object, &object);
@@ -57,6 +59,8 @@ int metaslab_open(struct zfs_pool *pool, struct metaslab *metaslab) {
         status = -EIO;
     }
     object_put(object);
+    if (block > BLOCK_SIZE)
+        pool->space->maps += COPIES * (block - BLOCK_SIZE);
     metaslab->length = map.length;
     metaslab->used = map.allocated >> pool->ashift;
     metaslab->vacant -= metaslab->used;

@@ -75,6 +75,9 @@ struct zfs_space {
 void zfs_space(const struct zfs_dataset *dataset, struct zfs_space *out);
 
 // --- Files, by the number of their object
+//
+// Whatever changes something may fail with -ENOSPC or -ENOMEM and succeed after zfs_sync: what was
+// freed is free only then, and what was changed need not be held in memory.
 
 struct zfs_attributes {
     uint32_t mode, owner, group;
@@ -97,8 +100,7 @@ int zfs_set_attributes(struct zfs_dataset *dataset, uint64_t object, unsigned wh
                        const struct zfs_attributes *values);
 long zfs_read(struct zfs_dataset *dataset, uint64_t object, uint64_t offset, void *buffer,
               size_t size); // up to the file's end
-// The file grows if need be. Less than `size`: memory or space ran out. -ENOSPC may be gone after
-// zfs_sync, because what was freed is free only then.
+// The file grows if need be. Less than `size`: memory or space ran out.
 long zfs_write(struct zfs_dataset *dataset, uint64_t object, uint64_t offset, const void *data,
                size_t size);
 int zfs_truncate(struct zfs_dataset *dataset, uint64_t object, uint64_t size);

@@ -212,7 +212,9 @@ int zfs_set_attributes(struct zfs_dataset *dataset, uint64_t object, unsigned wh
     struct object *node;
     if (dataset->read_only != NULL)
         return -EROFS;
-    int error = node_hold(dataset, object, &node);
+    int error = object_space_to_remove(dataset->set, NODE_COST);
+    if (error == 0)
+        error = node_hold(dataset, object, &node);
     if (error < 0)
         return error;
     error = set_some(dataset, node, which, values);

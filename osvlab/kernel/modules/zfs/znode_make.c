@@ -204,11 +204,14 @@ static bool first_queued(void *argument, uint64_t next, const char *name, unsign
     return false;
 }
 
+// There may be many, and little space.
 void node_purge_queue(struct zfs_dataset *dataset) {
     uint64_t found[2] = {0, 0};
     for (;;) {
         uint64_t position = found[1];
         found[0] = 0;
+        if (object_space_to_remove(dataset->set, NAME_COST) < 0 && zfs_sync(dataset->pool) < 0)
+            return;
         int error = zap_each(dataset->set, dataset->delete_queue, position, first_queued, found);
         if (error < 0 || found[1] == position)
             return;
