@@ -25,7 +25,8 @@ demo:
 test: setup-dev kernel
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: setup-dev kernel
+soak: kernel
+	@.ci/setup soak
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 lab: kernel

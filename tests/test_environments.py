@@ -45,7 +45,9 @@ def python_needs() -> dict[str, str]:
 def debian_packages() -> list[str]:
     lines = (ROOT / "binder" / "apt.txt").read_text().splitlines()
     plain = [line.partition("#")[0].strip() for line in lines]
-    marked = [match[1] for line in lines if (match := re.match(r"#(?:test|bench): *([a-z0-9.+-]+)", line))]
+    marked = [
+        match[1] for line in lines if (match := re.match(r"#(?:test|bench|soak): *([a-z0-9.+-]+)", line))
+    ]
     return [name for name in plain if name] + marked
 
 

@@ -43,7 +43,7 @@ needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no D
 
 
 @needs_dpkg
-@pytest.mark.parametrize("extra", [[], ["dev"]])
+@pytest.mark.parametrize("extra", [[], ["dev"], ["soak"]])
 def test_without_root_a_missing_package_is_one_line_to_run(checkout: Path, extra: list[str]) -> None:
     with (checkout / "binder/apt.txt").open("a") as packages:
         packages.write("osvlab-no-such-package # made up\nosvlab-nor-this\n")

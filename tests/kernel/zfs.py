@@ -18,6 +18,10 @@ from tests.kernel import host
 
 MODULE = "modules/zfs"
 LABEL = 256 << 10
+PARTS = {
+    "zfs_tool": ["host/zfs_tool", "host/zfs_tool_files"],
+    "pool_blind": ["fuzz/pool_fuzz", "fuzz/damaged_pool", "fuzz/steps", "fuzz/blind"],
+}
 CONFIG, CONFIG_SIZE = 16 << 10, 112 << 10
 RING = 128 << 10
 
@@ -47,9 +51,9 @@ def build(folder: Path, test: str, *flags: str) -> Path:
     archive, output = library(folder), folder / test
     if output.exists():
         return output
-    parts = [test, "zfs_shim", *(["zfs_tool_files"] if test == "zfs_tool" else [])]
-    sources = [f"tests/host/{name}.c" for name in parts]
-    return host.build(output, [*sources, str(archive)], ["-iquote", MODULE, *flags])
+    parts = ["host/zfs_shim", *PARTS.get(test, [f"host/{test}"])]
+    sources = [f"tests/{name}.c" for name in parts]
+    return host.build(output, [*sources, str(archive)], ["-iquote", MODULE, "-iquote", "tests/host", *flags])
 
 
 def check(image: Path, cut: bool = False) -> None:

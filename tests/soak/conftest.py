@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,15 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image(application: Path, tmp_path_factory: pytest.TempPathFactory) -> osvlab.Image:
     return osvlab.build(application, "/hello", output=tmp_path_factory.mktemp("soak") / "soak.img")
+
+
+def corpus_of(name: str, folder: Path, seeds: Iterable[bytes]) -> Path:
+    """Return the folder of a fuzzer's inputs: those it begins with, and all that it found before.
+
+    What it finds is kept where `OSVLAB_SOAK_CORPUS` says.
+    """
+    corpus = Path(os.environ.get("OSVLAB_SOAK_CORPUS", folder)) / f"corpus-{name}"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    return corpus

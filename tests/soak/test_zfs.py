@@ -9,20 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import host, test_zfs_damage, test_zfs_fuzz, test_zfs_model, test_zfs_power, zfs
+from tests.kernel import test_zfs_damage, test_zfs_model, test_zfs_power, zfs
 from tests.soak.conftest import SECONDS
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("zfs-build")
-
-
-@pytest.fixture(scope="module")
-def program(folder: Path) -> Path:
-    return zfs.build(folder, "zfs_tool")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return zfs.build(tmp_path_factory.mktemp("zfs-build"), "zfs_tool")
 
 
 def test_power_cuts(program: Path, tmp_path: Path, chance: random.Random) -> None:
@@ -32,14 +27,6 @@ def test_power_cuts(program: Path, tmp_path: Path, chance: random.Random) -> Non
         run.mkdir()
         test_zfs_power.run(program, run, chance.randrange(2**32), 10)
         shutil.rmtree(run)
-
-
-def test_damage(folder: Path, program: Path, tmp_path: Path, chance: random.Random) -> None:
-    image = test_zfs_fuzz.make_pool(program, tmp_path)
-    fuzz = zfs.build(folder, "zfs_fuzz_test", test_zfs_fuzz.WRAPPED)
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        host.run(fuzz, str(image), "300", str(chance.randrange(2**40)), seconds=600)
 
 
 def test_damaged_disks(program: Path, tmp_path: Path, chance: random.Random) -> None:

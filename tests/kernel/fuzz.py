@@ -1,0 +1,176 @@
+"""Targets of libFuzzer in `osvlab/kernel/tests/fuzz`: how they are built, and what they begin with."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from osvlab.filesystems.bootfs import write_bootfs
+from osvlab.filesystems.cpio import write_cpio
+from osvlab.filesystems.rofs import write_rofs
+from osvlab.filesystems.tree import Content, Directory, Symlink
+from tests.kernel import host, zfs
+
+FOLDER = "tests/fuzz"
+COMPILER = shutil.which("clang-14") or shutil.which("clang")
+FLAGS = ["-std=gnu11", "-g", "-O1", "-D_GNU_SOURCE", "-pthread", "-Iinclude", "-iquote", FOLDER]
+FLAGS += ["-iquote", "tests/host", "-Wall", "-Wextra", "-Werror", "-Wno-sign-compare"]
+FLAGS += ["-fno-sanitize-recover=all"]
+
+# The quarantine of freed memory is small: a pool takes a megabyte, and fresh pages cost more than the rest.
+SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=8:malloc_context_size=8"}
+
+
+def wrapped(*names: str) -> list[str]:
+    """The linker's options that put functions of a target in front of those."""
+    return [f"-Wl,--wrap={name}" for name in names]
+
+
+# What checksums say is of no interest there: see damaged_pool.h.
+POOL = wrapped("block_read", "config_parse", "label_candidate", "checksum_equal", "checksum_embedded_right")
+POOL += wrapped("checksum_compute", "checksum_sha256")
+
+
+def sources(folder: str) -> list[str]:
+    """The parts of the kernel in a folder that also compile on the host."""
+    found = (path for path in (host.KERNEL / folder).glob("*.c") if not path.name.startswith("guest_"))
+    return sorted(os.fspath(path.relative_to(host.KERNEL)) for path in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A program that libFuzzer drives: its sources, and how long its inputs are at most."""
+
+    name: str
+    includes: str
+    parts: Sequence[str]
+    longest: int
+    flags: Sequence[str] = ()
+
+
+def zfs_target(name: str, longest: int, parts: Sequence[str] = (), flags: Sequence[str] = ()) -> Target:
+    return Target(name, zfs.MODULE, [*sources(zfs.MODULE), "tests/host/zfs_shim.c", *parts], longest, flags)
+
+
+SHIM = ["boot/print.c", "tests/host/files_shim.c", "tests/host/threads_shim.c"]
+ARCHIVE = [f"modules/cpiod/{name}.c" for name in ("archive", "input", "later", "place", "unpack")]
+TARGETS = {
+    target.name: target
+    for target in (
+        zfs_target("codec", 600),
+        zfs_target("label", 4096, flags=wrapped("checksum_embedded_right", "checksum_sha256")),
+        zfs_target("pool", 48 * 16, [f"{FOLDER}/damaged_pool.c", f"{FOLDER}/steps.c"], POOL),
+        Target("disk", "files", [*sources("files"), *SHIM], 9000),
+        Target("archive", "modules/cpiod", ARCHIVE, 1200, wrapped("syncfs", "read")),
+    )
+}
+
+
+def is_there(folder: Path) -> bool:
+    """Whether there is a clang, and its libFuzzer, which is a package of its own."""
+    if COMPILER is None:
+        return False
+    source = folder / "empty.c"
+    source.write_text("int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }")
+    argv = [COMPILER, "-fsanitize=fuzzer,address,undefined", source, "-o", folder / "empty"]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def build(folder: Path, target: Target) -> Path:
+    """Compile a target and what it drives, all of it instrumented."""
+    assert COMPILER is not None
+    flags = [*FLAGS, "-iquote", target.includes]
+
+    def compiled(source: str) -> Path:
+        output = folder / (source.replace("/", "_") + ".o")
+        if not output.exists():
+            kind = "-fsanitize=fuzzer-no-link,address,undefined"
+            subprocess.run([COMPILER, *flags, kind, "-c", source, "-o", output], cwd=host.KERNEL, check=True)
+        return output
+
+    with ThreadPoolExecutor(2) as workers:
+        objects = list(workers.map(compiled, [f"{FOLDER}/{target.name}_fuzz.c", *target.parts]))
+    program = folder / target.name
+    link = ["-fsanitize=fuzzer,address,undefined", "-pthread", *target.flags]
+    subprocess.run([COMPILER, *link, *objects, "-o", program], cwd=host.KERNEL, check=True)
+    return program
+
+
+def run(
+    command: Sequence[str | os.PathLike[str]],
+    corpus: Path,
+    longest: int,
+    seconds: float,
+    environment: dict[str, str] | None = None,
+) -> str:
+    """Let libFuzzer go on for so long; what breaks the target fails the test and is shown to be repeated."""
+    limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={longest}", "-timeout=10"]
+    limits += ["-rss_limit_mb=2048", "-close_fd_mask=1", f"-artifact_prefix={corpus.parent}/"]
+    ended = subprocess.run(
+        [*command, *limits, corpus],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **SANITIZERS, **(environment or {})},
+        check=False,
+    )
+    told = ended.stderr.decode(errors="replace")
+    assert ended.returncode == 0, f"{told[-6000:]}\nto repeat this: {' '.join(map(str, command))} FILE"
+    assert "Done" in told, told[-3000:]
+    summary = [line for line in told.splitlines() if re.match(r"#\d+\s.*cov: ", line)][-1]
+    print(f"{summary}; {re.findall(r'Done .*', told)[-1]}")
+    return told
+
+
+# --- What they begin with: files of our own writers
+
+
+def small_tree() -> Directory:
+    few = Directory({b"f%d" % number: Content(b"data" * number) for number in range(4)})
+    inner = Directory({b"big": Content(b"x" * 1500)})
+    return Directory({b"d": few, b"l": Symlink(b"d/f1"), b"e": Directory({b"e": inner})})
+
+
+def written(write: Callable[[Directory, io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write(small_tree(), stream)
+    return stream.getvalue()
+
+
+def pool_labels(images: Sequence[Path]) -> list[bytes]:
+    """The configuration and the uberblock of pools, as the target `label` wants them."""
+    found = []
+    for image in images:
+        with image.open("rb") as file:
+            label = file.read(zfs.LABEL)
+        config = label[zfs.CONFIG : zfs.CONFIG + 2048].rstrip(b"\0") + bytes(8)
+        _, at = zfs.uberblocks(image)[0]
+        found.append(len(config).to_bytes(2, "little") + config + label[at : at + 512])
+    return found
+
+
+def seeds(target: str, images: Sequence[Path]) -> list[bytes]:
+    """Return some inputs that are whole; of pools, steps that damage nothing."""
+    if target == "label":
+        return pool_labels(images)
+    if target == "pool":
+        calls = [
+            bytes([what, how]) + number.to_bytes(2, "little") + bytes([1, 0, which, 1]) + bytes(8)
+            for what in range(8, 17)
+            for how in range(5)
+            for number in range(0, 12, 3)
+            for which in range(len(images))
+        ]
+        return [bytes([8, 0]) + number.to_bytes(2, "little") + bytes(12) + call
+                for number in range(4) for call in calls]  # fmt: skip
+    return {
+        "codec": [bytes([kind, 0, 1]) + b"some words and some words " * 9 for kind in range(6)],
+        "disk": [bytes(2) + written(write_rofs), bytes(2) + written(write_bootfs)],
+        "archive": [written(write_cpio)],
+    }[target]
