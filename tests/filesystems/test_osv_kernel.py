@@ -115,6 +115,14 @@ def test_what_is_no_kernel_is_none() -> None:
         KernelFile(lzloader(b"")[:5000]).packed  # noqa: B018
 
 
+@pytest.mark.parametrize("length", [16, 63])
+def test_an_elf_header_that_is_cut_off_is_named(length: int) -> None:
+    file = KernelFile((b"\x7fELF\2\1\1" + bytes(64))[:length])
+    assert "ELF header at byte 0x0 is cut off" in file.check().problems[0].message
+    with pytest.raises(DamagedError, match="ELF header at byte 0x0 is cut off"):
+        file.explain().pointers  # noqa: B018
+
+
 def test_damage_in_a_segment_is_named_and_hides_no_other(tmp_path: Path) -> None:
     whole = kernel()
     image = bytearray(loader(whole, ""))

@@ -63,6 +63,13 @@ def is_elf(head: bytes, bits: int = 64) -> bool:
     return head[:6] == b"\x7fELF" + bytes((bits // 32, 1))
 
 
+def _header(source: ByteRange) -> Any:
+    raw = source.read_at(0, HEADER)
+    if len(raw) < HEADER or not is_elf(raw):
+        raise DamagedError("kernel", "ELF header", source.offset, "is cut off, or that of another machine")
+    return C_ELF.types.elf64_header(raw)
+
+
 def program_headers(source: ByteRange) -> list[Any]:
     """Return the program headers of an ELF file.
 
@@ -71,10 +78,7 @@ def program_headers(source: ByteRange) -> list[Any]:
     DamagedError
         The file ends before them, or they cannot be right.
     """
-    raw = source.read_at(0, HEADER)
-    if len(raw) < HEADER or not is_elf(raw):
-        raise DamagedError("kernel", "ELF header", source.offset, "is cut off, or that of another machine")
-    header = C_ELF.types.elf64_header(raw)
+    header = _header(source)
     count, size = header.program_header_count, header.program_header_size
     table = source.read_at(header.program_headers, count * PROGRAM_HEADER)
     if size != PROGRAM_HEADER or not 0 < count <= 256 or len(table) < count * PROGRAM_HEADER:
@@ -92,7 +96,7 @@ def end_of_elf(source: ByteRange) -> int:
     DamagedError
         They cannot be right.
     """
-    header = C_ELF.types.elf64_header(source.read_at(0, HEADER))
+    header = _header(source)
     sections = int(header.section_headers + header.section_header_count * header.section_header_size)
     return max(sections, *(int(part.offset + part.file_size) for part in program_headers(source)), HEADER)
 
@@ -139,7 +143,7 @@ def kernel_elf(source: ByteRange, within: str = "") -> Structure:
     """Return the header of a kernel's ELF file, which points to its segments and its bootfs."""
 
     def pointers() -> Iterator[Pointer]:
-        table = int(C_ELF.types.elf64_header(source.read_at(0, HEADER)).program_headers)
+        table = int(_header(source).program_headers)
         for index in range(len(program_headers(source))):
             where = table + index * PROGRAM_HEADER
             yield Pointer(f"program header {index}", partial(_program_header, source, where, index, within))
