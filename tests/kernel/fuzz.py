@@ -109,23 +109,28 @@ def run(
     longest: int,
     seconds: float,
     environment: dict[str, str] | None = None,
-) -> str:
-    """Let libFuzzer go on for so long; what breaks the target fails the test and is shown to be repeated."""
+    quiet: bool = True,
+) -> None:
+    """Let libFuzzer go on for so long; what breaks the target fails the test and is shown to be repeated.
+
+    `quiet`: what the target prints is of no interest. Python tells there what broke it.
+    """
     limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={longest}", "-timeout=10"]
-    limits += ["-rss_limit_mb=2048", "-close_fd_mask=1", f"-artifact_prefix={corpus.parent}/"]
+    limits += ["-rss_limit_mb=2048", f"-artifact_prefix={corpus.parent}/"]
     ended = subprocess.run(
         [*command, *limits, corpus],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
+        stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
         env={**os.environ, **SANITIZERS, **(environment or {})},
         check=False,
     )
-    told = ended.stderr.decode(errors="replace")
+    told = (ended.stderr if quiet else ended.stdout).decode(errors="replace")
+    lines = [line for line in told.splitlines() if not re.match(r"#\d+\s+(NEW|REDUCE|pulse) ", line)]
+    told = "\n".join(lines)
     assert ended.returncode == 0, f"{told[-6000:]}\nto repeat this: {' '.join(map(str, command))} FILE"
     assert "Done" in told, told[-3000:]
-    summary = [line for line in told.splitlines() if re.match(r"#\d+\s.*cov: ", line)][-1]
+    summary = [line for line in lines if re.match(r"#\d+\s.*cov: ", line)][-1]
     print(f"{summary}; {re.findall(r'Done .*', told)[-1]}")
-    return told
 
 
 # --- What they begin with: files of our own writers

@@ -16,19 +16,18 @@ import osvlab
 import osvlab.filesystems
 from osvlab.elf.program import Program
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import Filesystem, Kind
 from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
 from osvlab.filesystems.cpio import CpioReader, write_cpio
 from osvlab.filesystems.disk import KERNEL as KERNEL_AT
 from osvlab.filesystems.osv_kernel import KernelFile
 from osvlab.filesystems.rofs import RofsReader, write_rofs
-from osvlab.filesystems.structure import Structure
 from osvlab.filesystems.tree import Directory
 from osvlab.image.recipe import Recipe
 from osvlab.kernels import Kernel
 from tests.filesystems.packing import elf, loader
 from tests.soak.conftest import SECONDS
 from tests.soak.damage import damaged
+from tests.soak.reading import everything, look_at
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
@@ -82,37 +81,6 @@ def soak(
     signal.setitimer(signal.ITIMER_PROF, 0)
     print(f"{count} damaged files, {refused} refused")
     assert 0 < refused < count
-
-
-def everything(reader: Filesystem) -> None:
-    """Check it, look at its structures, walk the whole tree and read all in it, each thing by its own."""
-    assert str(reader.check())
-    look_at(reader.explain())
-    for entry in reader.walk():
-        try:
-            if entry.kind is Kind.FILE:
-                reader.read(entry)
-                assert sum(extent.length for extent in reader.extents(entry)) == entry.size
-            elif entry.kind is Kind.SYMLINK:
-                reader.target(entry)
-                reader.find(entry.path)
-        except OsvlabError:
-            continue  # one damaged file does not hide the others
-
-
-def look_at(top: Structure, most: int = 300) -> None:
-    """Show structures and follow pointers, as far as they lead and not too many."""
-    pending = [top]
-    for _ in range(most):
-        if not pending:
-            break
-        found = pending.pop()
-        assert str(found)
-        assert found.hex() or not found.raw
-        try:
-            pending += [pointer.read() for pointer in found.pointers[:50]]
-        except OsvlabError:
-            continue
 
 
 def structures(original: bytes, size: int = 4096) -> list[range]:
