@@ -124,8 +124,8 @@ class Pool:
                 self.passed_over.append(error)
             else:
                 return uberblock, mos
-        for newest in self.passed_over:
-            raise newest
+        if self.passed_over:
+            raise self.passed_over[0]
         raise PoolError(
             f"pool {self.name} has no uberblock: it is empty, or its disks are cut off",
             hint="Copy the image again.",
