@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osvlab.errors import OsvlabError
-from osvlab.paths import PathNotFoundError
+from osvlab.paths import PathNotFoundError, kind_of_file
 
 if TYPE_CHECKING:
     from osvlab.filesystems.base import Filesystem
@@ -74,8 +74,9 @@ def image_place(word: str) -> Place:
         raise OsvlabError(f"{word} can mean {meant}", hint="Rename one, or name it from another folder.")
     if not found:
         name = word.partition(":/")[0]
-        if os.path.isdir(name):
-            raise OsvlabError(f"{name} is a directory, not an image", hint="Name an image file.")
+        if os.path.exists(name):
+            kind = kind_of_file(os.stat(name).st_mode)
+            raise OsvlabError(f"{name} is {kind}, not an image", hint="Name an image file.")
         raise PathNotFoundError(f"no such image: {name}", hint="Check the path.")
     return found[0]
 

@@ -195,7 +195,7 @@ class Program:
 def is_elf(path: str | bytes | os.PathLike[str]) -> bool:
     """Whether a file starts like an ELF file. Unreadable files do not."""
     try:
-        with open(path, "rb", buffering=0) as stream:
+        with open(open_bytes(path), "rb", buffering=0) as stream:
             return stream.read(4) == MAGIC
     except OSError:
         return False

@@ -295,6 +295,14 @@ def test_cp_makes_no_file_of_what_should_be_a_directory(said: Said, here: Path) 
     assert Path("new/hosts").read_text() == "127.0.0.1\n"
 
 
+def test_what_is_no_file_is_no_image(said: Said) -> None:
+    os.mkfifo("pipe")
+    for word, kind in (("pipe", "a pipe"), ("/dev/null:/etc", "a character device"), ("/", "a folder")):
+        name = word.partition(":")[0]
+        assert f"{name} is {kind}, not an image\n" in said("ls", word, status=1)
+    assert "cannot open " in said("run", "pipe", status=125)
+
+
 def test_cp_tells_what_it_leaves_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cp", "y.cpio:/", "out"]) == 0
     assert capsys.readouterr().err == "osvlab: left out /null: a character device\n"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import shutil
 import struct
 import subprocess
@@ -148,6 +149,8 @@ def test_paths_that_are_not_files(tmp_path: Path) -> None:
         Program.open(tmp_path)
     assert not is_elf(tmp_path)
     assert not is_elf(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_elf(tmp_path / "pipe")  # and does not wait for somebody to write
 
 
 @needs_gcc
