@@ -138,15 +138,15 @@ def rebuild(
     """
     path = Path(image)
     refuse_use(path)
-    volume = volume_of(path)
-    if volume.container is not None:
-        raise RebuildError(
-            f"{path} is a {volume.container} file, which is only read",
-            hint=f"Write a plain disk of it: qemu-img convert -O raw {path} {path.with_suffix('.img')}",
-        )
-    if partition is None:
-        refuse_two_pools(volume)
     with _alone(path), closing(Scratch()) as scratch:
+        volume = volume_of(path)
+        if volume.container is not None:
+            raise RebuildError(
+                f"{path} is a {volume.container} file, which is only read",
+                hint=f"Write a plain disk of it: qemu-img convert -O raw {path} {path.with_suffix('.img')}",
+            )
+        if partition is None:
+            refuse_two_pools(volume)
         part = None
         if volume.content is Content.DISK:
             part = root_partition(disk.read_partitions(volume.source), partition, str(path))
@@ -166,15 +166,16 @@ def rebuild(
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold an image against others that would change it at the same time, and then lose one's change."""
-    with path.open("rb") as file:
+    with closing(ByteRange(path)) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = os.path.samestat(os.fstat(file.fileno()), os.stat(path))  # or it was replaced just now
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.ENOENT):
                 raise
-            raise RebuildError(
-                f"{path} is being changed by somebody else", hint="Try again after that."
-            ) from None
+            alone = False
+        if not alone:
+            raise RebuildError(f"{path} is being changed by somebody else", hint="Try again after that.")
         yield
 
 

@@ -19,9 +19,11 @@ from osvlab.filesystems.base import ByteRange
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.disk import Partition
+from osvlab.filesystems.opening import Volume
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from osvlab.filesystems.zfs import write_zfs
+from osvlab.image import rebuild as rebuild_module
 from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.image.rebuild import WRITERS, RebuildError, copy_in, rebuild
@@ -233,6 +235,25 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
     rebuild(path, lambda read: read)
     assert path.stat().st_blocks * 512 < MIB
     assert facts(path)["/hole"] == bytes(256 * MIB)
+
+
+def test_nobody_changes_it_once_it_is_read(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "other").write_text("other")
+    read = rebuild_module.volume_of
+
+    def read_and_be_overtaken(path: Path) -> Volume:
+        monkeypatch.setattr(rebuild_module, "volume_of", read)
+        volume = read(path)
+        with pytest.raises(RebuildError, match="is being changed by somebody else"):
+            copy_in(bare, tmp_path / "other", "/etc")
+        return volume
+
+    monkeypatch.setattr(rebuild_module, "volume_of", read_and_be_overtaken)
+    copy_in(bare, tmp_path / "mine", "/etc")
+    assert facts(bare)["/etc/mine"] == b"mine"
 
 
 def test_two_do_not_change_it_at_the_same_time(bare: Path, tmp_path: Path) -> None:
