@@ -24,12 +24,13 @@ from osvlab.kernels import Kernel
 from osvlab.paths import PathNotFoundError
 from osvlab.vm.console import OVER, Console, ConsoleEndedError
 from osvlab.vm.discover import record
+from osvlab.vm.ending import judge, why_refused
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, DiskAccess, Machine
-from osvlab.vm.network import Protocol, forwarded, refusal
-from osvlab.vm.outcome import Crashed, CrashReport, Exited, Frame, Lost, Outcome, TimedOut
+from osvlab.vm.network import Protocol, forwarded
+from osvlab.vm.outcome import Lost, Outcome, TimedOut
 from osvlab.vm.owner import owner
-from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu, why_ended
+from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu
 from osvlab.vm.qmp import Monitor, MonitorError
 from osvlab.vm.report import Report
 from osvlab.vm.timeline import BootTimeline
@@ -54,9 +55,6 @@ LOOKS = 8
 """Looks without a pause after a quiet while: a line that comes alone is seen as it comes."""
 
 _NO_ROOM = "the host has no room for what the guest writes to its disk"
-
-CRASH_STATUS = 2 * 0x7E + 1
-"""QEMU's exit status when the lab kernel crashed: it writes 0x7E to isa-debug-exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +155,7 @@ class Session:
                 ) from error
             raise
         if self._refused:
-            for network in self.machine.networks:
-                if (refused := refusal(self._messages, network.forwards)) is not None:
-                    raise refused
-            raise QemuError(
-                f"QEMU refused to start: {self._messages}",
-                hint="See what this host can do: osvlab doctor.",
-            )
+            raise why_refused(self._messages, self.machine)
         await self._learn_ports()
         self._leave_word()
         publish(VmStarted(self.pid, self.machine))
@@ -404,26 +396,7 @@ class Session:
         if self._shut_down:
             status = 0  # the guest had ended; QEMU only had to be helped
         reason = "triple fault" if self._triple_fault() else self.monitor.shutdown_reason
-        if status == CRASH_STATUS:
-            return Crashed(CrashReport("crash of which the kernel could not report more"))
-        if status > 0 and status % 2 and reason is None and not self._messages:
-            return Exited(status >> 1)  # straight through isa-debug-exit
-        if status == 0 and reason in (None, "guest-shutdown") and self.kernel is not None:
-            verdict = self.kernel.verdict(self.console.text)
-            if verdict is not None and verdict.fault is not None:
-                frames = (Frame(address, symbol, offset) for address, symbol, offset in verdict.backtrace)
-                return Crashed(CrashReport(verdict.fault, backtrace=tuple(frames)))
-            if verdict is not None:
-                return Exited(verdict.status)
-        return Lost(self._evidence(why_ended(status, reason)))
-
-    def _evidence(self, why: str) -> str:
-        parts = [why]
-        if self._messages:
-            parts.append(f"QEMU said:\n{self._messages}")
-        tail = self.console.tail()
-        parts.append(f"The console's last lines:\n{tail}" if tail else "The console is empty.")
-        return "\n".join(parts)
+        return judge(status, reason, self._messages, self.kernel, self.console)
 
     def _triple_fault(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
