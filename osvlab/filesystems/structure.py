@@ -290,8 +290,8 @@ class Structure:
         return "\n".join(lines + (["..."] if len(self.raw) > limit else []))
 
     def __str__(self) -> str:
-        where = f"in {self.within}, " if self.within else ""
-        head = f"{self.name} at {where}byte {self.offset:#x}, {self.length:,} bytes"
+        where = f" of {self.within}" if self.within else ""
+        head = f"{self.name} at byte {self.offset:#x}{where}, {self.length:,} bytes"
         rows = [(f"{f.offset:#x}", f.name, f.text, f.meaning) for f in self.fields]
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
         lines = [
@@ -315,8 +315,8 @@ class Structure:
         names = [f"<code>{html.escape(pointer.name)}</code>" for pointer in self.pointers]
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         leads = f"<p>points to: {', '.join(names[:_LISTED])}{more}</p>" if names else ""
-        where = f"in {html.escape(self.within)}, " if self.within else ""
-        title = f"<b>{html.escape(self.name)}</b> at {where}byte {self.offset:#x}, {self.length:,} bytes"
+        where = f" of {html.escape(self.within)}" if self.within else ""
+        title = f"<b>{html.escape(self.name)}</b> at byte {self.offset:#x}{where}, {self.length:,} bytes"
         about = f"<p>{html.escape(self.about)}</p>" if self.about else ""
         page = f'<div class="osvlab-structure">{title}{about}{table}{leads}</div>'
         return {"text/plain": str(self), "text/html": page}

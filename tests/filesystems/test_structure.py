@@ -39,6 +39,13 @@ def test_what_is_cut_off_has_no_value() -> None:
     assert [field.name for field in found.fields] == ["x", "y"]
 
 
+def test_a_structure_says_what_it_lies_in() -> None:
+    found = Structure("point", 0x10, 4, b"", within="block 3, unpacked")
+    assert str(found) == "point at byte 0x10 of block 3, unpacked, 4 bytes"
+    assert "</b> at byte 0x10 of block 3, unpacked, 4 bytes" in found._repr_mimebundle_()["text/html"]
+    assert str(Structure("point", 0x10, 4, b"")) == "point at byte 0x10, 4 bytes"
+
+
 def test_nothing_is_read_before_it_is_asked_for() -> None:
     asked: list[str] = []
 
