@@ -73,6 +73,8 @@ class _Check:
 
     def run(self) -> None:
         names = {one.number: one for one in self.pool.datasets.values()}
+        if self.pool.state == "active":
+            self.unchecked.append("what its machine wrote last, or writes now: the pool was not exported")
         self._labels()
         self._object_set(self.pool.mos.name, self.pool.uberblock.root, 0)
         for dnode in self.pool.mos.dnodes():
