@@ -87,10 +87,11 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, str]:
     from osvlab.image.recipe import Recipe
     from osvlab.image.sources.recognise import SourceKind, recognise
 
+    output = options.output
     if names_program(options, options.source):
-        return program_recipe(options), options.output or f"{Path(options.program).name}.img"
+        return program_recipe(options), f"{Path(options.program).name}.img" if output is None else output
     source = _source(options.source)
-    output = options.output or f"{name_of(source)}.img"
+    output = f"{name_of(source)}.img" if output is None else output
     told = source_options(options)
     if recognise(source) is SourceKind.PACKAGE:
         told["leave_out"] = output  # where people are who build the package of the current directory

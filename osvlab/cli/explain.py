@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from osvlab.cli.parser import natural
 from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
 from osvlab.errors import OsvlabError
 
@@ -42,7 +43,9 @@ def add(commands: Commands) -> None:
         metavar="A/B",
         help="go where it leads, step by step; give it again for a name with a slash",
     )
-    parser.add_argument("--depth", type=int, default=0, metavar="N", help="show so many levels (default 0)")
+    parser.add_argument(
+        "--depth", type=natural, default=0, metavar="N", help="show so many levels (default 0)"
+    )
     parser.add_argument("--hex", action="store_true", help="the bytes, too")
     parser.add_argument("--all", action="store_true", help=f"more than {SHOWN} of what a structure leads to")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from osvlab.cli.parser import natural
 from osvlab.cli.place import PLACE_HELP, add_opening_options, image_place, opened, printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add(commands: Commands) -> None:
     )
     parser.set_defaults(do=do_tree)
     parser.add_argument("place", metavar="IMAGE[:/path]", help=PLACE_HELP)
-    parser.add_argument("--depth", type=int, metavar="N", help="only so many directories deep")
+    parser.add_argument("--depth", type=natural, metavar="N", help="only so many directories deep")
     add_opening_options(parser)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
-__all__ = ["Parser", "seconds"]
+__all__ = ["Parser", "natural", "seconds"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,3 +43,16 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text}")
     return value
+
+
+def natural(text: str) -> int:
+    """Read a number that counts something.
+
+    Examples
+    --------
+    >>> natural("0")
+    0
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"not a number from 0 on: {text}")
+    return int(text)

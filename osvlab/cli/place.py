@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from osvlab.cli.parser import natural
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError, kind_of_file
 
@@ -40,10 +41,12 @@ class Place:
 
 def add_opening_options(parser: argparse.ArgumentParser) -> None:
     """Declare how one of several filesystems in an image is chosen, and as of when."""
-    parser.add_argument("--partition", type=int, metavar="N", help="of a disk, 1 to 4 (default: its root)")
+    parser.add_argument(
+        "--partition", type=natural, metavar="N", help="of a disk, 1 to 4 (default: its root)"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="of a ZFS pool (default: what OSv mounts)")
     parser.add_argument(
-        "--txg", type=int, metavar="N", help="a ZFS pool as of a transaction group (default: the newest)"
+        "--txg", type=natural, metavar="N", help="a ZFS pool as of a transaction group (default: the newest)"
     )
     parser.add_argument(
         "--also", action="append", default=[], metavar="IMAGE", help="another disk of the same ZFS pool"

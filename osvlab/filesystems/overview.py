@@ -63,7 +63,8 @@ def check(
     Raises
     ------
     OsvlabError
-        The image cannot be opened at all, or is nothing known. Damage is reported.
+        The image cannot be opened at all, or is nothing known; or there is no such dataset or
+        transaction group. Damage is reported.
 
     Examples
     --------
@@ -108,6 +109,9 @@ def _check_files(volume: Volume, dataset: str | None, txg: int | None) -> CheckR
         with open_volume(volume, dataset, txg) as fs:
             return fs.check()
     except OsvlabError as problem:
+        asked = dataset is not None or txg is not None
+        if asked and not isinstance(problem, DamagedError):
+            raise  # what was asked for is not there, which is nothing wrong with the image
         return CheckReport(volume.content or volume.name, (problem,), {})
 
 

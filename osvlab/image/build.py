@@ -185,8 +185,8 @@ def _recipe(
         )
     else:
         recipe = source if command is None else source.with_command(command)
-    if output is not None and os.fspath(output).endswith("/"):
-        raise OsvlabError(f"not a name for an image: {os.fspath(output)}", hint="Leave the slash out.")
+    if output is not None and (not os.fspath(output) or os.fspath(output).endswith("/")):
+        raise OsvlabError(f"not a name for an image: {os.fspath(output)!r}", hint="Write it like x.img.")
     if output is not None and any(map(_real(output).is_relative_to, recipe.folders)):
         raise OsvlabError(
             f"the image would lie inside the directory it is made of: {os.fspath(output)}",

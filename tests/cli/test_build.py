@@ -159,6 +159,8 @@ def test_a_zfs_image_as_it_is_asked_for(hello: Path, capsys: pytest.CaptureFixtu
         (["build", "app", "--boot", "x"], "it is a directory, which has no use for boot"),
         (["build", "app", "-D", "x"], "--define x: not NAME=VALUE"),
         (["build", "gone"], "no such directory: gone"),
+        (["build", "app", "-o", ""], "not a name for an image: ''"),
+        (["build", "app", "-o", "new/"], "not a name for an image: 'new/'"),
         (["build", "gone.mpm"], "no such package: gone.mpm"),
         (["compose", "x", "gone"], "no such directory: gone"),
         (["compose", "no/such/x", "app", "-c", "/a"], "no such folder: "),

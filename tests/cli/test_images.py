@@ -394,6 +394,25 @@ def test_a_pool_is_opened_as_of_a_transaction_group(said: Said, command: str) ->
         assert "what a pool was is only read" in said("cp", "out", "pool.img:/", "--txg", "8", status=1)
 
 
+def test_a_check_asked_for_what_is_not_there_finds_nothing_wrong(said: Said) -> None:
+    write_pool(tree(), Path("pool.img"))
+    assert said("check", "--dataset", "none", "pool.img", status=1).splitlines() == [
+        "osvlab: pool osv has no dataset none",
+        "hint: It has: osv.",
+    ]
+    assert "is no ZFS pool but ROFS" in said("check", "--txg", "8", "x.img", status=1).partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    "words", [["tree", "--depth"], ["explain", "--depth"], ["ls", "--partition"], ["ls", "--txg"]]
+)
+def test_what_is_no_number(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("-1", "x", ""):
+        with pytest.raises(SystemExit):
+            main([*words, number, "x.img"])
+        assert f"argument {words[1]}: " in capsys.readouterr().err
+
+
 def test_what_is_no_pool_has_no_transaction_groups(said: Said) -> None:
     assert "is no ZFS pool but ROFS, which has no transaction groups" in said(
         "ls", "--txg", "7", "x.img", status=1
