@@ -102,7 +102,11 @@ def bootfs_size(tree: Directory) -> int:
 
 
 def write_bootfs(
-    tree: Directory, stream: BinaryIO, *, progress: Callable[[int, int], object] | None = None
+    tree: Directory,
+    stream: BinaryIO,
+    *,
+    sparse: bool = False,
+    progress: Callable[[int, int], object] | None = None,
 ) -> int:
     """Write a tree as bootfs and return its size in bytes.
 
@@ -112,6 +116,9 @@ def write_bootfs(
         What to write; entries are sorted by name.
     stream
         A binary stream, written from front to back.
+    sparse
+        The stream is a new file, so what is skipped reads as zeros: holes of large files stay holes. Its
+        end may then have to be set.
     progress
         Called with the bytes of content written so far and in all, after each file.
 
@@ -132,7 +139,7 @@ def write_bootfs(
     258
     """
     records = list(_records(tree))
-    output = Output(stream)
+    output = Output(stream, sparse=sparse)
     start = offset = (len(records) + 1) * RECORD
     for name, node in records:
         size = _stored_size(node)

@@ -49,7 +49,7 @@ def _pool_writer(fs: Filesystem) -> Writer:
 
 WRITERS: dict[str, Callable[[Filesystem], Writer]] = {
     "ROFS": lambda _: partial(write_rofs, sparse=True),  # into a new file
-    "bootfs": lambda _: write_bootfs,
+    "bootfs": lambda _: partial(write_bootfs, sparse=True),
     "ZFS": _pool_writer,
 }
 """What makes, of an old filesystem, the writer of one like it, by the format's name."""

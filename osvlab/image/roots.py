@@ -106,7 +106,7 @@ def plan_root(
             return Root(plan.size, lambda stream, told: write_rofs(plan, stream, sparse=True, progress=told))
         case Filesystem.RAMFS:
             size = -(-bootfs_size(tree) // disk.SECTOR) * disk.SECTOR
-            return Root(size, lambda stream, told: write_bootfs(tree, stream, progress=told))
+            return Root(size, lambda stream, told: write_bootfs(tree, stream, sparse=True, progress=told))
         case Filesystem.ZFS:
             return _plan_zfs(tree, options, output, dataset)
 

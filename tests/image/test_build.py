@@ -53,10 +53,11 @@ def test_the_same_directory_gives_the_same_bytes(app: Path, tmp_path: Path, kern
     assert one == two
 
 
-def test_the_image_is_sparse(app: Path, tmp_path: Path, kernel: Kernel) -> None:
+@pytest.mark.parametrize("fs", ["rofs", "ramfs"])
+def test_the_image_is_sparse(app: Path, tmp_path: Path, kernel: Kernel, fs: str) -> None:
     with open(app / "big", "wb") as file:
         file.truncate(50 << 20)
-    image = build(app, kernel=kernel, output=tmp_path / "x.img")
+    image = build(app, kernel=kernel, output=tmp_path / "x.img", fs=fs)
     assert image.size > 50 << 20
     assert image.allocated < 1 << 20
     assert (image.files / "big").size == 50 << 20

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -225,12 +226,13 @@ def test_damage_is_not_copied_into_a_new_image(bare: Path, tmp_path: Path) -> No
     assert bare.read_bytes() == before
 
 
-def test_holes_stay_holes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_rofs, write_bootfs])
+def test_holes_stay_holes(tmp_path: Path, write: Callable[[Directory, BinaryIO], int]) -> None:
     (tmp_path / "hole").touch()
     os.truncate(tmp_path / "hole", 256 * MIB)
     path = tmp_path / "x.img"
     with path.open("wb") as file:
-        write_rofs(Directory({b"x": Content(b"x")}), file)
+        write(Directory({b"x": Content(b"x")}), file)
     copy_in(path, tmp_path / "hole", "/")
     rebuild(path, lambda read: read)
     assert path.stat().st_blocks * 512 < MIB
