@@ -179,7 +179,8 @@ listing
 
 # %%
 here = hashlib.sha256((app / "hello").read_bytes()).hexdigest()
-print(here, "the guest says the same" if here in listing.console.text else "they differ!")
+same = here in listing.console.text
+print(here, "the guest says the same" if same else "they differ!")
 
 # %% tags=["test"] jupyter={"source_hidden": true}
 assert listing.outcome == osvlab.Exited(0)
@@ -233,14 +234,19 @@ assert "is 42" in shell.console.text
 # into the directory.
 
 # %%
-(work / "greeting.c").write_text('const char *greeting(void) { return "Hello from a library"; }\n')
+(work / "greeting.c").write_text("""\
+const char *greeting(void) { return "Hello from a library"; }
+""")
 (work / "greet.c").write_text("""\
 #include <stdio.h>
 const char *greeting(void);
 int main(void) { puts(greeting()); }
 """)
-subprocess.run("gcc -shared -fPIC -o libgreeting.so greeting.c", shell=True, cwd=work, check=True)
-subprocess.run("gcc -o app/greet greet.c -L. -lgreeting", shell=True, cwd=work, check=True)
+for command in (
+    "gcc -shared -fPIC -o libgreeting.so greeting.c",
+    "gcc -o app/greet greet.c -L. -lgreeting",
+):
+    subprocess.run(command, shell=True, cwd=work, check=True)
 
 try:
     osvlab.build(app, "/greet")

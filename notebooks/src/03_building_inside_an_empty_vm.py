@@ -30,6 +30,7 @@ from osvlab.events import StepFinished, listening
 from osvlab.filesystems import bootfs, cpio, disk
 from osvlab.filesystems.disk import Partition
 from osvlab.image.builders import lab_builder
+from osvlab.widgets.disk_map import DiskMap
 from osvlab.widgets.table import Table
 
 work = Path(tempfile.mkdtemp(prefix="empty-vm-"))
@@ -161,7 +162,7 @@ vm = osvlab.run(
 vm
 
 # %%
-vm.wait_for("Waiting for connection from host...")
+print(vm.wait_for("Waiting for connection from host...")[0])
 
 # %% [markdown]
 # The VM runs and waits. Meanwhile we look at its disk from outside:
@@ -192,7 +193,13 @@ def facts(what, path):
         return {"pool": what, "txg": txg, **counts, "KiB": kib, "right": report.ok}
 
 
-empty = facts("empty", by_hand)
+def in_use(path):
+    """Return the pieces of partition 2 that are taken, as the pool has it."""
+    with osvlab.filesystems.open(path) as files:
+        return [(at - 4 * MIB, length) for at, length in files.pool.taken()]
+
+
+empty, bare = facts("empty", by_hand), in_use(by_hand)
 Table([empty])
 
 # %% [markdown]
@@ -222,18 +229,34 @@ stream = io.BytesIO()
 size = cpio.write_cpio(recipe.tree, stream, root=True)
 archive = stream.getvalue()
 print(f"{size:,} bytes, which begin with:\n")
-print(archive[:112], archive[112:228], sep="\n\n")
+for start in range(0, 228, 57):
+    print(archive[start : start + 57].decode().replace("\0", "·"))
 
 # %% [markdown]
-# These are letters, to be read by people, too. A header has 110: a *magic number*, `070701`, and
-# thirteen numbers of eight hexadecimal digits. Name and data follow, each filled up with zeros to a
-# multiple of four bytes. A few lines of Python read it:
+# These are letters, to be read by people, too (a `·` stands for a zero byte). A header has 110: a *magic
+# number*, `070701`, and thirteen numbers of eight hexadecimal digits. Name and data follow, each filled up
+# with zeros to a multiple of four bytes. Here is the header of the second record, taken apart:
 
 # %%
 FIELDS = """inode mode owner group links modified size
             major minor rmajor rminor namesize check"""
 
+second = archive[112 : 112 + 110].decode()
+eights = [second[at : at + 8] for at in range(6, 110, 8)]
+Table(
+    [
+        {"field": field, "letters": letters, "is": int(letters, 16)}
+        for field, letters in zip(FIELDS.split(), eights, strict=True)
+    ],
+    "The header of /bin",
+)
 
+# %% [markdown]
+# `mode` in octal is 040755: a directory that everybody may read. With a few more lines of Python we read
+# all records:
+
+
+# %%
 def records(data):
     """Yield name, numbers and bytes of each record of an archive."""
     at = 0
@@ -306,7 +329,15 @@ answer
 vm.wait()
 
 # %%
+full = in_use(by_hand)
 Table([empty, facts("filled by hand", by_hand)], "Before and after")
+
+# %%
+DiskMap("Partition 2", 96 * MIB, {"empty": bare, "filled": full})
+
+# %% [markdown]
+# The map is to scale, and shows what the pool's own *space maps* say is taken, before and after. The pool's
+# books lie far apart, on purpose: most of them twice, so that no scratch hits both copies.
 
 # %%
 with osvlab.filesystems.open(by_hand) as files:
@@ -345,21 +376,20 @@ assert empty["txg"] < filled["txg"]
 
 
 # %%
-def tell(event):
-    """Print each step that ends, with its time."""
-    if isinstance(event, StepFinished):
-        print(f"{event.seconds:7.3f} s  {event.step}")
-
-
 def timed(output, **options):
-    """Build the recipe, and return the image and how many seconds that took."""
-    began = time.perf_counter()
-    with listening(tell):
-        built = osvlab.build(recipe, output=work / output, **options)
-    return built, time.perf_counter() - began
+    """Build the recipe; return the image, and the milliseconds of each step."""
+    steps = {}
+
+    def keep(event):
+        if isinstance(event, StepFinished):
+            steps[event.step] = round(event.seconds * 1000)
+
+    with listening(keep):
+        return osvlab.build(recipe, output=work / output, **options), steps
 
 
-by_vm, vm_seconds = timed("by-vm.img", via="vm")
+by_vm, vm_steps = timed("by-vm.img", via="vm")
+Table([{"step": step, "ms": took} for step, took in vm_steps.items()])
 
 # %% [markdown]
 # What a kernel can write, Python can write too: a pool is bytes. With `via="host"`, which is what you get
@@ -367,9 +397,18 @@ by_vm, vm_seconds = timed("by-vm.img", via="vm")
 # them, in one go and in order.
 
 # %%
-by_host, host_seconds = timed("by-host.img", via="host")
-times = vm_seconds / host_seconds
-print(f"\nempty VM {vm_seconds:.2f} s, host {host_seconds:.2f} s: {times:.1f} times")
+by_host, host_steps = timed("by-host.img", via="host")
+
+
+def row(step):
+    """Return what a step took in each of the two ways."""
+    return {"step": step, "empty VM": vm_steps[step], "host": host_steps[step]}
+
+
+ways = [row(step) for step in vm_steps]
+slow, fast = sum(vm_steps.values()), sum(host_steps.values())
+ways.append({"step": "all", "empty VM": slow, "host": fast})
+Table(ways, f"Milliseconds: the host is {slow / fast:.1f} times as fast")
 
 # %% [markdown]
 # These are times of your machine, just now, with whatever else it does. The VM's way has to boot and to
@@ -485,11 +524,11 @@ assert facts("", by_hand)["right"]
 # %%
 theirs = os.environ.get("OSVLAB_OSV_ZFS_BUILDER")
 if theirs:
-    by_osv, osv_seconds = timed("by-osv.img", via="vm", builder=theirs)
+    by_osv, osv_steps = timed("by-osv.img", via="vm", builder=theirs)
     from_osv = tree_of(by_osv.path)
     # Contents and links: OSv's daemon does not look at ages.
     unlike = [path for path in from_vm if from_vm[path][4:] != from_osv[path][4:]]
-    print(f"{osv_seconds:.2f} s; of other contents: {unlike or 'none'}")
+    print(f"{sum(osv_steps.values())} ms; of other contents: {unlike or 'none'}")
     display(Table([*pools, facts("OSv", by_osv.path)]))
 else:
     print("OSVLAB_OSV_ZFS_BUILDER is not set: skipped")

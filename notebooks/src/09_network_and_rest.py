@@ -131,7 +131,7 @@ def read_capture(path):
         if kind == 0x0806:  # ARP: the operation, then both sides' addresses
             row |= {"from": ip(frame[28:32]), "to": ip(frame[38:42])}
             asks = "this is me" if row["from"] == row["to"] else "who is this?"
-            row["what"] = "ARP: " + (asks if frame[21] == 1 else "I am, at this MAC")
+            row["what"] = f"ARP: {asks if frame[21] == 1 else 'I am, at this MAC'}"
         elif kind == 0x0800:  # IPv4: 20 bytes, or more with options
             length, packet = (frame[14] & 15) * 4, frame[14:]
             payload = packet[length : int.from_bytes(packet[2:4], "big")]
@@ -378,7 +378,8 @@ configured.stop()
 
 # %%
 try:
-    osvlab.run(app, "/web", cloud_init="files:\n  /tmp/motd: hello\nhostnam: web-1\n")
+    wrong = "files:\n  /tmp/motd: hello\nhostnam: web-1\n"
+    osvlab.run(app, "/web", cloud_init=wrong)
 except osvlab.OsvlabError as error:
     print(error)
 

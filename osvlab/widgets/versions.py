@@ -8,15 +8,15 @@ from html import escape
 __all__ = ["Versions"]
 
 # Okabe and Ito's palette, so thin that text on it can be read on a light and on a dark page.
-_COLOURS = ("230,159,0", "86,180,233", "0,158,115", "213,94,0", "0,114,178", "204,121,167")
-_LEFT = "text-align:left;padding:0.2em 0.7em"
+_COLOURS = ("230,159,0", "86,180,233", "0,158,115", "204,121,167", "213,94,0", "0,114,178")
+_LEFT = "text-align:left;padding:0.2em 0.4em"
 
 
 class Versions:
     """A table of where versions of a tree keep their blocks; those that two share have one colour.
 
-    A block that is at the same place in the version before is not written again: that is what copy on
-    write leaves alone. In the text such a place stands in brackets.
+    A block that is at the same place in an older version was not written again: that is what copy on
+    write leaves alone. Such a place stands in brackets.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Versions:
         )
 
     def _row(self, block: str) -> str:
-        cells = [f'<th scope="row" style="{_LEFT}">{escape(block)}</th>']
+        cells = [f'<th scope="row" style="{_LEFT};white-space:nowrap">{escape(block)}</th>']
         for number, places in enumerate(self.versions.values()):
             place = places.get(block)
             if place is None:
@@ -79,6 +79,6 @@ class Versions:
             writer = self.writer(block, place)
             colour = _COLOURS[writer % len(_COLOURS)]
             look = f"{_LEFT};background:rgba({colour},0.25);border-left:0.3em solid rgb({colour})"
-            text = f'<code style="background:none">{escape(place)}</code>'
-            cells.append(f'<td style="{look}">{text}{" (kept)" if writer < number else ""}</td>')
+            text = escape(f"({place})" if writer < number else place)
+            cells.append(f'<td style="{look}"><code style="background:none">{text}</code></td>')
         return f"<tr>{''.join(cells)}</tr>"

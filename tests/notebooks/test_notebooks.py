@@ -87,6 +87,14 @@ def test_a_notebook_needs_no_magic_and_no_click(path: Path) -> None:
             assert not re.search(r"^\s*[%!]|\binput\(", cell.source, re.MULTILINE)
 
 
+@each_notebook
+def test_code_fits_beside_the_list_of_files(path: Path) -> None:
+    """JupyterLab does not wrap code: what is longer is cut off in a window of 1100 pixels."""
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "code" and "test" not in cell.metadata.get("tags", []):
+            assert [line for line in cell.source.splitlines() if len(line) > 84] == []
+
+
 @pytest.mark.qemu
 @pytest.mark.slow
 @each_notebook
