@@ -1,9 +1,18 @@
 """Formats on disk, read and written without mounting anything.
 
+>>> import pathlib
 >>> import osvlab.filesystems
->>> fs = osvlab.filesystems.open("hello.img")  # doctest: +SKIP
->>> (fs / "etc/hosts").read_text()  # doctest: +SKIP
+>>> from osvlab.filesystems.rofs import write_rofs
+>>> from osvlab.filesystems.tree import Content, Directory
+>>> with pathlib.Path("hello.img").open("wb") as file:
+...     _ = write_rofs(Directory({b"etc": Directory({b"hosts": Content(b"127.0.0.1 localhost")})}), file)
+>>> with osvlab.filesystems.open("hello.img") as fs:
+...     (fs / "etc/hosts").read_text()
 '127.0.0.1 localhost'
+>>> print(osvlab.filesystems.explain("hello.img") / "root directory" / "etc" / "inode")
+inode 2 at byte ...
+>>> print(*osvlab.filesystems.check("hello.img"))
+ROFS: 3 inodes, 2 entries, 512 bytes: no problem
 """
 
 from __future__ import annotations

@@ -1,4 +1,20 @@
-"""The face of every filesystem that is read: damage, entries, lookup, extents, checks."""
+"""The face of every filesystem that is read: damage, entries, lookup, extents, checks.
+
+>>> import io
+>>> from osvlab.filesystems.rofs import RofsReader, write_rofs
+>>> from osvlab.filesystems.tree import Content, Directory
+>>> stream = io.BytesIO()
+>>> _ = write_rofs(Directory({b"etc": Directory({b"hosts": Content(b"127.0.0.1")})}), stream)
+>>> fs: Filesystem = RofsReader(ByteRange(stream.getvalue()))
+>>> entry: Entry = fs.find("/etc/hosts")
+>>> entry.kind is Kind.FILE, entry.size, fs.read(entry)
+(True, 9, b'127.0.0.1')
+>>> list(fs.extents(entry))
+[Extent(start=0, length=9, offset=512, stored=9, about='')]
+>>> report: CheckReport = fs.check()
+>>> print(report)
+ROFS: 3 inodes, 2 entries, 512 bytes: no problem
+"""
 
 from __future__ import annotations
 

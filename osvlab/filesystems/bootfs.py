@@ -96,6 +96,12 @@ def bootfs_size(tree: Directory) -> int:
     ------
     TreeError
         A path is longer than 110 bytes, or a name is unusable.
+
+    Examples
+    --------
+    >>> from osvlab.filesystems.tree import Content
+    >>> bootfs_size(Directory({b"hello": Content(b"hi there")}))
+    264
     """
     records = list(_records(tree))
     return (len(records) + 1) * RECORD + sum(_stored_size(node) for _, node in records)

@@ -100,7 +100,7 @@ def copy_out(
     >>> stream = io.BytesIO()
     >>> _ = write_cpio(Directory({b"etc": Directory({b"hosts": Content(b"127.0.0.1")})}), stream)
     >>> with tempfile.TemporaryDirectory() as folder, CpioReader(stream.getvalue()) as fs:
-    ...     report = copy_out(fs, fs.root, f"{folder}/tree")
+    ...     report: CopyReport = copy_out(fs, fs.root, f"{folder}/tree")
     ...     print(report.files, Path(folder, "tree/etc/hosts").read_text())
     1 127.0.0.1
     """

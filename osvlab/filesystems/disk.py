@@ -1,4 +1,4 @@
-"""The disk that OSv and the lab kernel boot from: what lies in front of the filesystem.
+r"""The disk that OSv and the lab kernel boot from: what lies in front of the filesystem.
 
 =================  ==========================================================
 byte               what
@@ -13,6 +13,29 @@ Source of the format: OSv, `arch/x64/boot16.S`, `scripts/imgedit.py` and
 `fs/devfs/device.cc`. Partition entries carry a cylinder/head/sector address that
 OSv packs in a way of its own (cylinder << 6 | sector in 16 bits) and needs to be
 not zero; `chs` says how.
+
+>>> root = Partition(2, TYPE_LINUX, 1 << 20, 1 << 20)
+>>> sector = make_boot_sector(None, 0, [root])
+>>> image = (sector + encode_command_line("--rootfs=rofs /hello")).ljust(2 << 20, b"\0")
+>>> source = ByteRange(image)
+>>> read_partitions(source) == list(partitions_in(source)) == [root]
+True
+>>> require_on_disk(root, source)
+>>> has_command_line([root]), read_command_line(source)
+(True, '--rootfs=rofs /hello')
+>>> read_boot_sector(source).kernel_chunks
+0
+>>> longer = with_partition(sector, Partition(2, TYPE_LINUX, 1 << 20, 3 << 20))
+>>> require_on_disk(read_partitions(ByteRange(longer.ljust(4 << 20, b"\0")))[0], source)
+Traceback (most recent call last):
+...
+osvlab.filesystems.base.DamagedError: damaged disk: ...
+>>> print(explain_boot_sector(source, lambda: [], "of a disk that does not boot by itself"))
+boot sector at byte 0x0, 512 bytes
+...
+>>> print(explain_partition(source, root, []))
+partition 2 at byte 0x1ce, 16 bytes
+...
 """
 
 from __future__ import annotations
@@ -286,7 +309,13 @@ def encode_command_line(text: str) -> bytes:
 
 
 def decode_command_line(data: bytes) -> str:
-    """Return the text up to the first NUL."""
+    r"""Return the text up to the first NUL.
+
+    Examples
+    --------
+    >>> decode_command_line(b"--verbose /hello\0\0\0")
+    '--verbose /hello'
+    """
     return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,26 @@
-"""The ZFS pools on one disk: whoever writes to it without saying which is asked."""
+"""The ZFS pools on one disk: whoever writes to it without saying which is asked.
+
+>>> import io
+>>> from osvlab.filesystems.disk import TYPE_LINUX, Partition, make_boot_sector
+>>> from osvlab.filesystems.opening import volume_of
+>>> from osvlab.filesystems.tree import Directory
+>>> from osvlab.filesystems.zfs import write_zfs
+>>> image, size = io.BytesIO(), 64 << 20
+>>> table = [Partition(slot, TYPE_LINUX, slot * size, size) for slot in (1, 2)]
+>>> _ = image.write(make_boot_sector(None, 0, table))
+>>> for partition, name in zip(table, ("data", "osv"), strict=True):
+...     _ = image.seek(partition.offset)
+...     _ = write_zfs(Directory(), image, name=name, size=size)
+>>> volume = volume_of(image.getvalue())
+>>> found: list[DiskPool] = pools_on(volume)
+>>> print(*found, sep=", ")
+data in partition 1, osv in partition 2
+>>> refuse_two_pools(volume)
+Traceback (most recent call last):
+...
+osvlab.errors.OsvlabError: two pools on one disk: the image has data in partition 1 and osv in partition 2
+hint: Say which is meant: partition=2, or --partition 2.
+"""
 
 from __future__ import annotations
 

@@ -50,6 +50,13 @@ def read_tree(
     TreeError
         It is empty or no directory, or holds sockets, devices, unreadable files or names
         that are too long; all are listed.
+
+    Examples
+    --------
+    >>> os.makedirs("app/etc")
+    >>> _ = Path("app/etc/hosts").write_text("127.0.0.1")
+    >>> [(path, type(node).__name__) for path, node in read_tree("app").walk()]
+    [(b'/', 'Directory'), (b'/etc', 'Directory'), (b'/etc/hosts', 'HostFile')]
     """
     if not os.fspath(directory):  # pathlib takes it for the current one
         raise PathNotFoundError("no such directory: ''", hint="Name one; '.' is the one you are in.")

@@ -1,6 +1,23 @@
-"""Open whatever holds files: unpack what it is kept in, find the root filesystem, choose the reader.
+r"""Open whatever holds files: unpack what it is kept in, find the root filesystem, choose the reader.
 
 This is the only place that knows all formats; each is imported when it is met.
+
+>>> import io
+>>> from osvlab.filesystems.disk import TYPE_LINUX, make_boot_sector, read_partitions
+>>> from osvlab.filesystems.rofs import write_rofs
+>>> from osvlab.filesystems.tree import Directory
+>>> image, table = io.BytesIO(), [Partition(2, TYPE_LINUX, 2048, 2048)]
+>>> _ = image.write(make_boot_sector(None, 0, table).ljust(2048, b"\0"))
+>>> _ = write_rofs(Directory(), image)
+>>> whole: Volume = volume_of(image.getvalue().ljust(4096, b"\0"))
+>>> print(whole.content)
+disk
+>>> found = root_partition(read_partitions(whole.source), None, whole.name)
+>>> part = partition_of(whole, None)
+>>> print(found.slot, part.name, part.content, volume_in(whole, found).content)
+2 partition 2 of the image ROFS ROFS
+>>> print(open_volume(part).check())
+ROFS: 1 inodes, 0 bytes: no problem
 """
 
 from __future__ import annotations

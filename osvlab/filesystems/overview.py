@@ -36,10 +36,21 @@ def explain(
 
     Examples
     --------
-    >>> import osvlab.filesystems
-    >>> disk = osvlab.filesystems.explain("hello.img")  # doctest: +SKIP
-    >>> print(disk / "partition 2" / "filesystem" / "root directory")  # doctest: +SKIP
-    inode 1 at byte 0x3c0c40, 32 bytes
+    >>> from pathlib import Path
+    >>> from osvlab.filesystems.rofs import write_rofs
+    >>> from osvlab.filesystems.tree import Directory
+    >>> table = [Partition(2, disk.TYPE_LINUX, 1 << 20, 2048)]
+    >>> with Path("small.img").open("w+b") as file:
+    ...     _ = file.write(disk.make_boot_sector(None, 0, table))
+    ...     _ = file.seek(1 << 20)
+    ...     _ = write_rofs(Directory({b"etc": Directory()}), file)
+    ...     _ = file.truncate((1 << 20) + 2048)
+    >>> boot = explain("small.img")
+    >>> boot, boot / "partition 2"
+    (<boot sector at 0x0, 512 bytes>, <partition 2 at 0x1ce, 16 bytes>)
+    >>> print(boot / "partition 2" / "filesystem" / "root directory" / "etc")
+    directory entry 0 at byte 0x100200, 13 bytes
+    ...
     """
     volume = volume_of(image)
     if partition is None and dataset is None and txg is None:
@@ -68,12 +79,19 @@ def check(
 
     Examples
     --------
-    >>> import osvlab.filesystems
-    >>> for report in osvlab.filesystems.check("hello.img"):  # doctest: +SKIP
+    >>> from pathlib import Path
+    >>> from osvlab.filesystems.rofs import write_rofs
+    >>> from osvlab.filesystems.tree import Directory
+    >>> table = [Partition(2, disk.TYPE_LINUX, 1 << 20, 2048)]
+    >>> with Path("small.img").open("w+b") as file:
+    ...     _ = file.write(disk.make_boot_sector(None, 0, table))
+    ...     _ = file.seek(1 << 20)
+    ...     _ = write_rofs(Directory({b"etc": Directory()}), file)
+    ...     _ = file.truncate((1 << 20) + 2048)
+    >>> for report in check("small.img"):
     ...     print(report)
     disk: 1 partitions: no problem
-    kernel: 7 program headers: no problem
-    ROFS: 12 inodes, 11 entries, 812,345 bytes: no problem
+    ROFS: 2 inodes, 1 entries, 0 bytes: no problem
     """
     volume = volume_of(image)
     if volume.content is Content.KERNEL and partition is None:

@@ -1,4 +1,14 @@
-"""The tree that a filesystem is written from: directories, links, and where files get their bytes."""
+"""The tree that a filesystem is written from: directories, links, and where files get their bytes.
+
+>>> tree = Directory({b"hello": Content(b"hi there", mode=0o755)})
+>>> tree.add(b"/etc/motd", Symlink(b"../hello"))
+>>> for path, node in tree.walk():
+...     print(path.decode(), oct(node.mode) if not isinstance(node, Symlink) else node.target.decode())
+/ 0o755
+/etc 0o755
+/etc/motd ../hello
+/hello 0o755
+"""
 
 from __future__ import annotations
 

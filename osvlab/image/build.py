@@ -112,6 +112,18 @@ def build(
         The output is a disk that a running guest writes to.
     EmptyVmError
         The VM cannot make such a disk, or failed; what it said is in the message.
+
+    Examples
+    --------
+    >>> import shutil
+    >>> from osvlab.demo import static_busybox
+    >>> os.mkdir("app")
+    >>> _ = shutil.copy(static_busybox(), "app/busybox")
+    >>> image = build("app", "/busybox uname", fs="zfs", size="64M", output="app.img")
+    >>> image.command, image.filesystem, image.root_partition.size >> 20
+    ('/busybox uname', 'zfs', 64)
+    >>> sorted(path.name for path in image.files.iterdir())
+    ['busybox', 'dev', 'etc', 'proc', 'sys', 'tmp']
     """
     chosen = chosen_modules(modules)
     recipe = _recipe(source, command, fs, output)
@@ -147,7 +159,16 @@ def build_recipe(
     builder: Builder | None = None,
     check: bool = True,
 ) -> Image:
-    """Make a bootable image of a recipe, as `build` does of a directory."""
+    """Make a bootable image of a recipe, as `build` does of a directory.
+
+    Examples
+    --------
+    >>> from osvlab.demo import static_busybox
+    >>> recipe = Recipe.from_program(static_busybox(), ["true"])
+    >>> image = build_recipe(recipe, Kernel.lab(), "true.img")
+    >>> image.command.endswith("busybox true"), image.filesystem
+    (True, 'rofs')
+    """
     options = options or RootOptions()
     refuse_use(output, writers_only=True)  # what that guest still writes would be lost
     early = boot_archive(kernel, recipe.filesystem)

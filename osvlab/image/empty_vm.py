@@ -7,6 +7,31 @@ pool go (`zpool export`) and powers off. What is on the disk then, boots.
 Source of the sequence: OSv, `scripts/upload_manifest.py`. There the host connects as soon as it
 can, which behind QEMU's forwarding is before the guest listens; here it waits for the line that
 the guest prints.
+
+>>> import osvlab.filesystems
+>>> from osvlab.filesystems.disk import TYPE_LINUX, Partition, make_boot_sector
+>>> from osvlab.filesystems.tree import Content
+>>> builder: Builder = lab_builder()
+>>> with open("disk.img", "w+b", buffering=0) as file:
+...     table = [Partition(1, TYPE_LINUX, 1 << 20, 1 << 20), Partition(2, TYPE_LINUX, 2 << 20, 64 << 20)]
+...     _ = file.write(make_boot_sector(None, 0, table))
+...     _ = file.seek(1 << 20)
+...     _ = write_bootfs(builder.programs, file)
+...     _ = file.truncate(66 << 20)
+>>> said = fill(builder, Path("disk.img"), Directory({b"hello": Content(b"hi there")}))
+>>> [line for line in said.splitlines() if "hello" in line]
+['Adding /hello...']
+
+The same step by step:
+
+>>> with EmptyVm(builder, Path("disk.img")) as empty:
+...     empty.boot()
+...     empty.format()
+...     upload = empty.fill(Directory({b"again": Content(b"hi")}), lambda done, size: None)
+...     empty.seal()
+>>> with osvlab.filesystems.open("disk.img") as fs:
+...     [path.name for path in (fs / "/").iterdir()]
+['again']
 """
 
 from __future__ import annotations

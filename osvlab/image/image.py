@@ -62,11 +62,24 @@ class Image:
 
     Examples
     --------
-    >>> image = Image("hello.img")  # doctest: +SKIP
-    >>> image.command  # doctest: +SKIP
-    '/hello'
-    >>> (image.files / "etc/hosts").read_text()  # doctest: +SKIP
-    '127.0.0.1 localhost osv.local\n'
+    >>> from osvlab.filesystems.rofs import write_rofs
+    >>> from osvlab.filesystems.tree import Content, Directory
+    >>> with Path("hello.img").open("w+b") as file:
+    ...     _ = file.write(disk.make_boot_sector(None, 0, [Partition(2, disk.TYPE_LINUX, 1 << 20, 1 << 20)]))
+    ...     _ = file.write(disk.encode_command_line("--rootfs=rofs /hello"))
+    ...     _ = file.seek(1 << 20)
+    ...     _ = write_rofs(Directory({b"etc": Directory({b"hosts": Content(b"127.0.0.1\n")})}), file)
+    ...     _ = file.truncate(2 << 20)
+    >>> image = Image("hello.img")
+    >>> image.command, image.filesystem, image.size
+    ('/hello', 'rofs', 2097152)
+    >>> image.layout[-1]
+    Region(name='rofs', offset=1048576, size=1048576, about='partition 2, /dev/vblk0.1 in the guest')
+    >>> (image.files / "etc/hosts").read_text()
+    '127.0.0.1\n'
+    >>> image.command = "/hello again"
+    >>> image.command_line
+    '--rootfs=rofs /hello again'
     """
 
     def __init__(self, path: str | os.PathLike[str], kernel: Kernel | None = None) -> None:

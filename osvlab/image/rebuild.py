@@ -135,6 +135,16 @@ def rebuild(
     ------
     OsvlabError
         As of `copy_in`; the image is then as it was.
+
+    Examples
+    --------
+    >>> with open("root.img", "wb") as file:
+    ...     _ = write_rofs(Directory({b"old": Directory()}), file)
+    >>> rebuild("root.img", lambda tree: tree.children.update({b"new": tree.children.pop(b"old")}))
+    1024
+    >>> import osvlab.filesystems
+    >>> [path.name for path in (osvlab.filesystems.open("root.img") / "/").iterdir()]
+    ['new']
     """
     path = Path(image)
     refuse_use(path)

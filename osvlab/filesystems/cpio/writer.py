@@ -78,7 +78,13 @@ def write_cpio(
 
 
 def cpio_size(tree: Directory, *, root: bool = False) -> int:
-    """Return how many bytes `write_cpio` will write."""
+    """Return how many bytes `write_cpio` will write.
+
+    Examples
+    --------
+    >>> cpio_size(Directory())  # what says that it ends
+    124
+    """
     sizes = (_record_size(path, _length(node)) for path, node in tree.walk() if root or path != b"/")
     return sum(sizes) + _record_size(TRAILER, 0)
 

@@ -124,7 +124,7 @@ def plan_rofs(tree: Directory) -> RofsPlan:
     --------
     >>> tree = Directory()
     >>> tree.add(b"/hello", Content(b"x" * 600))
-    >>> plan = plan_rofs(tree)
+    >>> plan: RofsPlan = plan_rofs(tree)
     >>> plan.inode_count, plan.next_block, plan.size
     (2, 3, 2048)
     """

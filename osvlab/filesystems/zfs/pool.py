@@ -65,6 +65,17 @@ class Pool:
         The pool uses what is not read here.
     DamagedError
         No uberblock leads to objects that can be read.
+
+    Examples
+    --------
+    >>> import io
+    >>> from osvlab.filesystems.tree import Directory
+    >>> from osvlab.filesystems.zfs import write_zfs
+    >>> stream = io.BytesIO()
+    >>> _ = write_zfs(Directory(), stream)
+    >>> pool = Pool([stream.getvalue()])
+    >>> pool.name, pool.version, pool.state, pool.features
+    ('osv', 5000, 'exported', {'org.illumos:lz4_compress': 1})
     """
 
     def __init__(self, sources: Sequence[Source], txg: int | None = None) -> None:

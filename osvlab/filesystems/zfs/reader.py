@@ -51,6 +51,17 @@ def open_zfs(
         The pool uses what is not read here.
     DamagedError
         The pool or the dataset cannot be right.
+
+    Examples
+    --------
+    >>> import io
+    >>> from osvlab.filesystems.tree import Content, Directory
+    >>> from osvlab.filesystems.zfs import write_zfs
+    >>> stream = io.BytesIO()
+    >>> _ = write_zfs(Directory({b"hello": Content(b"hi there")}), stream)
+    >>> with open_zfs([stream.getvalue()]) as fs:
+    ...     print(type(fs).__name__, fs.pool.name, (fs / "hello").read_text())
+    ZfsFilesystem osv hi there
     """
     pool = Pool(sources, txg)
     try:

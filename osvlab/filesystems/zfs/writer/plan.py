@@ -45,6 +45,17 @@ class ZfsDataset:
     properties
         Properties that are set on it, such as ``{"canmount": 2, "mountpoint": "/zfs"}``: texts, or
         the numbers by which ZFS stores them.
+
+    Examples
+    --------
+    >>> import io
+    >>> from osvlab.filesystems.zfs import open_zfs, write_zfs
+    >>> stream = io.BytesIO()
+    >>> data = ZfsDataset(Directory(), {"mountpoint": "/data"})
+    >>> _ = write_zfs({"": ZfsDataset(Directory()), "data": data}, stream)
+    >>> with open_zfs([stream.getvalue()], "osv/data") as fs:
+    ...     print(fs.check().ok)
+    True
     """
 
     tree: Directory
