@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from osvlab.cli import _parser
+from osvlab.cli import _parser, main
 from osvlab.demo import compile_example
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +53,33 @@ def test_shell_lines_are_understood() -> None:
     for words in commands:
         end = words.index("--") if "--" in words else len(words)
         _parser().parse_args(words[1:end])
+
+
+def section(title: str) -> list[str]:
+    """Return the shell lines of a section that are ours, comments left out."""
+    text = (ROOT / "README.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line.partition("  #")[0] for block in found for line in block.splitlines()]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    "title", ["From a directory to a running guest", "ZFS by an empty VM", "Images inside and out"]
+)
+def test_the_shell_lines_run_one_after_the_other(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for those that name what only a build of OSv or Capstan has, or run until they are stopped."""
+    (tmp_path / "apps" / "hello").mkdir(parents=True)
+    compile_example("hello", tmp_path / "apps" / "hello" / "hello")
+    monkeypatch.chdir(tmp_path)
+    lines = [words for line in section(title) if (words := shlex.split(line))[0] == "osvlab"]
+    foreign = re.compile(r"loader|usr\.manifest|\.mpm|--port|--network|--data|redis|sqlite")
+    ran = [words for words in lines if len(words) > 2 and not foreign.search(" ".join(words))]
+    ran = [words for words in ran if words[1] not in ("top", "exec", "curl") and ":/etc/hosts" not in words]
+    assert ran
+    for words in ran:
+        assert main(words[1:]) == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
 
 
 @pytest.mark.qemu
