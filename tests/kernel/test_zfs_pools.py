@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.filesystems.zfs.zfs_fuse import ZfsFuse
 from tests.kernel import zfs
 from tests.kernel.zfs_tool import ZfsTool, blank_disk
 
@@ -248,27 +247,3 @@ def test_blocks_are_put_together_where_space_is_in_pieces(tool: ZfsTool, image: 
     tool.run("rm", "/large")
     tool.export()
     zfs.check(image)
-
-
-def test_an_empty_intent_log_goes(tool: ZfsTool, zfs_fuse: ZfsFuse, tmp_path: Path) -> None:
-    folder = tmp_path / "fuse"
-    folder.mkdir()
-    files = zfs_fuse.create(POOL, folder / "pool.img")
-    with (files / "synced").open("wb") as file:
-        file.write(b"kept")
-        file.flush()
-        os.fsync(file.fileno())
-    zfs_fuse.export(POOL)
-    assert "ZIL intent log" in zfs_fuse.run("zdb", "-e", "-p", folder, "-bb", POOL)
-    tool.open(folder / "pool.img", POOL)
-    tool.put(b"/new", b"words")
-    tool.export()
-    report = zfs_fuse.run("zdb", "-e", "-p", folder, "-bcc", POOL)
-    assert "No leaks" in report
-    assert "1\t4K" not in report
-    top = zfs_fuse.import_pool(POOL, folder)
-    assert {path.name: path.read_bytes() for path in top.rglob("*") if path.is_file()} == {
-        "synced": b"kept",
-        "new": b"words",
-    }
-    zfs_fuse.export(POOL)

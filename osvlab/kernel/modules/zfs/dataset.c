@@ -58,8 +58,8 @@ static const char *read_only_reason(struct zfs_dataset *dataset, bool snapshot) 
         return "it is a snapshot";
     if (has_snapshots(dataset))
         return "it has snapshots, whose blocks are not kept track of here";
-    if (!block_is_hole(&dataset->set->header->zil.log) && !dataset->pool->was_exported)
-        return "its intent log may hold changes that were not played";
+    if (zil_needs_play(dataset->pool, &dataset->set->header->zil))
+        return "its intent log has changes that were not played";
     if (dataset->version < ZPL_WRITTEN_MIN)
         return "its files are of a version that is only read here";
     return NULL;
@@ -160,10 +160,12 @@ int zfs_dataset_open(struct zfs_pool *pool, const char *name, struct zfs_dataset
         return error;
     dataset->opened = 1;
     dataset->read_only = read_only_reason(dataset, strchr(name, '@') != NULL);
-    if (dataset->read_only != NULL)
+    if (dataset->read_only != NULL) {
         zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
-    else
+    } else {
+        zil_drop(pool, &dataset->set->header->zil);
         node_purge_queue(dataset);
+    }
     *out = dataset;
     return 0;
 }

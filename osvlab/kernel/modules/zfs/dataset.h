@@ -146,6 +146,12 @@ int dsl_find_directory(struct zfs_pool *pool, const char *name, size_t length, u
 // Of the directory, or of the nearest above it that has it: -ENOENT.
 int dsl_property(struct zfs_pool *pool, uint64_t directory, const char *name, uint64_t *value);
 
+// --- zil.c: intent logs
+
+bool zil_needs_play(struct zfs_pool *pool, const struct zil_header *log);
+// It has nothing to play. Its first block, which goes with it, may not be taken after a power cut.
+void zil_drop(struct zfs_pool *pool, struct zil_header *log);
+
 // --- dsl_space.c: what they use
 
 int dsl_charge(struct zfs_pool *pool, uint64_t directory, const int64_t delta[3]);

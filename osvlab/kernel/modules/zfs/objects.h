@@ -52,10 +52,12 @@ typedef bool zap_visitor(void *argument, uint64_t next, const char *name, unsign
 int zap_each(struct object_set *set, uint64_t zap, uint64_t position, zap_visitor *visit,
              void *argument);
 
-// --- dsl.c: datasets
+// --- dsl_create.c, dataset.c, zil.c: datasets
 
 // Makes the root directory, $MOS, $ORIGIN and the pool's own dataset in a new MOS that has its
 // object directory (object 1) and no more.
 int dsl_create_pool(struct zfs_pool *pool, unsigned compression);
+// Whether the intent log of any dataset has changes that would have to be played first.
+bool zil_any_needs_play(struct zfs_pool *pool);
 // Closes all datasets, the MOS and the cache; nothing is written.
 void objects_close(struct zfs_pool *pool);

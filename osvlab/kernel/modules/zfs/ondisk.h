@@ -108,6 +108,14 @@ struct zil_header {
     uint64_t padding[3];
 };
 
+/* At the end of a block of an intent log or, with checksum number 9, at its beginning. */
+struct zil_chain {
+    uint64_t padding;
+    struct blkptr next;             /* the block after this, allocated before it is written */
+    uint64_t used;                  /* bytes of this one */
+    struct zio_eck eck;             /* the verifier: the checksum in the pointer to this block */
+};
+
 #define OBJSET_SIZE_OLD 1024
 #define OBJSET_SIZE 2048
 

@@ -117,10 +117,13 @@ int zfs_import(struct zfs_disk *disks, unsigned count, unsigned flags, struct zf
         return status;
     }
     pool->txg = pool->labels->newest + 1;
+    pool->opened = pool->uberblock.txg;
     pool->was_exported = pool->state == POOL_EXPORTED;
     label_close(pool);
     if (flags & ZFS_READ_ONLY)
         pool->read_only = "it was opened for reading only";
+    if (pool->read_only == NULL && !pool->was_exported && zil_any_needs_play(pool))
+        pool->read_only = "an intent log has changes that were not played by whoever wrote them";
     if (pool->read_only != NULL)
         zfs_report("pool %s can only be read: %s", pool->name, pool->read_only);
     *out = pool;

@@ -19,7 +19,8 @@ enum {
     CHECKSUM_ZILOG,
     CHECKSUM_FLETCHER2,
     CHECKSUM_FLETCHER4,
-    CHECKSUM_SHA256
+    CHECKSUM_SHA256,
+    CHECKSUM_ZILOG2
 };
 enum {
     COMPRESS_ON = 1,
@@ -105,7 +106,8 @@ struct zfs_pool {
     unsigned pass;              // in zfs_sync: 1, 2, ...
     unsigned ashift;
     uint64_t state, guid, version;
-    bool was_exported; // when it was opened: its intent logs have nothing to play
+    uint64_t opened;   // txg of the uberblock it was opened from
+    bool was_exported; // then
     char name[256];
     bool has_lz4;          // lz4_compress is active
     const char *read_only; // why; NULL: it is not
