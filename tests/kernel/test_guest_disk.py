@@ -134,7 +134,7 @@ def console(image: Image, disk: Path, command: str, memory: int = 64, status: in
 
 
 def test_the_program_passes_on_linux(tree: Path, tmp_path: Path) -> None:
-    for what in ("write", "check"):
+    for what in ("write", "check", "append"):
         subprocess.run([tree / "disk", what, tmp_path], check=True, timeout=60)
 
 
@@ -165,6 +165,10 @@ def test_files_larger_than_memory_are_written_and_read(
 
 def test_a_disk_that_is_full_says_so_and_takes_more_when_there_is_room(image: Image, disk: Path) -> None:
     assert "full: ok" in console(image, disk, f"{MOUNT}; /disk full /data", memory=256)
+
+
+def test_who_appends_overwrites_nobody(image: Image, disk: Path) -> None:
+    assert "append: ok" in console(image, disk, f"{MOUNT}; /disk append /data", memory=128)
 
 
 def test_after_a_power_cut_what_was_synced_is_there(image: Image, disk: Path) -> None:

@@ -29,6 +29,21 @@ static long write_at(struct file *file, const void *buffer, size_t size, u64 *po
     return file->operations->write(file, buffer, MIN(size, TRANSFER_MAX), position);
 }
 
+// Where the end is and writing there are one thing: nobody else appends meanwhile. Gives the vnode
+// that is locked for that, or NULL.
+static struct vnode *append_begin(struct file *file, u64 *position) {
+    if (!(file->flags & O_APPEND))
+        return NULL;
+    mutex_lock(&file->vnode->appending);
+    *position = vnode_size(file->vnode);
+    return file->vnode;
+}
+
+static void append_end(struct vnode *locked) {
+    if (locked != NULL)
+        mutex_unlock(&locked->appending);
+}
+
 long file_read(struct file *file, void *buffer, size_t size) {
     if (!file_readable(file))
         return -EBADF;
@@ -48,9 +63,10 @@ long file_write(struct file *file, const void *buffer, size_t size) {
     if (file->operations->stream)
         return write_at(file, buffer, size, &nowhere);
     mutex_lock(&file->lock);
-    if (file->flags & O_APPEND)
-        file->position = vnode_size(file->vnode);
-    long status = file_written(file, write_at(file, buffer, size, &file->position));
+    struct vnode *locked = append_begin(file, &file->position);
+    long status = write_at(file, buffer, size, &file->position);
+    append_end(locked);
+    status = file_written(file, status);
     mutex_unlock(&file->lock);
     return status;
 }
@@ -83,10 +99,12 @@ static long positioned(struct file *file, void *buffer, size_t size, i64 offset,
     if (file->operations->stream)
         return -ESPIPE;
     u64 position = (u64)offset;
-    if (write && file->flags & O_APPEND) // Linux appends even here
-        position = vnode_size(file->vnode);
-    return write ? file_written(file, write_at(file, buffer, size, &position))
-                 : read_at(file, buffer, size, &position);
+    if (!write)
+        return read_at(file, buffer, size, &position);
+    struct vnode *locked = append_begin(file, &position); // Linux appends even here
+    long status = write_at(file, buffer, size, &position);
+    append_end(locked);
+    return file_written(file, status);
 }
 
 long sys_pread64(int descriptor, void *buffer, size_t size, i64 offset) {
@@ -171,19 +189,16 @@ static long stream_vector(struct file *file, const struct iovec *vector, int cou
 
 static long file_vector(struct file *file, const struct iovec *vector, int count, size_t total,
                         i64 offset, bool write) {
-    bool append = write && file->flags & O_APPEND;
-    if (offset != NO_OFFSET) {
-        u64 position = append ? vnode_size(file->vnode) : (u64)offset;
-        return file->operations->stream ? -ESPIPE
-                                        : vector_pieces(file, vector, count, &position, write);
-    }
+    u64 given = (u64)offset, *position = offset != NO_OFFSET ? &given : &file->position;
     if (file->operations->stream)
-        return stream_vector(file, vector, count, total, write);
-    mutex_lock(&file->lock);
-    if (append)
-        file->position = vnode_size(file->vnode);
-    long status = vector_pieces(file, vector, count, &file->position, write);
-    mutex_unlock(&file->lock);
+        return offset != NO_OFFSET ? -ESPIPE : stream_vector(file, vector, count, total, write);
+    if (offset == NO_OFFSET)
+        mutex_lock(&file->lock);
+    struct vnode *locked = write ? append_begin(file, position) : NULL;
+    long status = vector_pieces(file, vector, count, position, write);
+    append_end(locked);
+    if (offset == NO_OFFSET)
+        mutex_unlock(&file->lock);
     return status;
 }
 

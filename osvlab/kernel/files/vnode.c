@@ -36,6 +36,7 @@ void vnode_init(struct vnode *vnode, struct mount *mount, u64 inode, u32 mode,
     vnode->inode = inode;
     vnode->accessed = vnode->modified = vnode->changed = clock_realtime();
     mutex_init(&vnode->lock, "vnode");
+    mutex_init(&vnode->appending, "append");
     list_init(&vnode->table);
 }
 

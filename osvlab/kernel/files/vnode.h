@@ -7,6 +7,7 @@
 //
 // Order of locks, first to last; a lock is never taken by somebody who holds a later one:
 //   1. file.lock             the position of an open file
+//      then vnode.appending  the end of a file, for whoever writes there
 //      then the mounts' (mount.c), for whoever unmounts or syncs
 //   2. epoll_lock, a pipe's, the terminal's; the network's, inside which only 3 is taken
 //   3. names (names_lock())  the tree: who is in which directory, what is mounted where
@@ -106,7 +107,7 @@ struct vnode {
     u32 mode, links, uid, gid;
     u64 inode, size, device;
     u64 accessed, modified, changed; // nanoseconds since 1970
-    struct mutex lock;
+    struct mutex lock, appending;
     struct list table;    // in the table of live vnodes
     struct vnode *parent; // the directory it was found in, with a reference
     char *name;           // its name there; a spinlock guards both

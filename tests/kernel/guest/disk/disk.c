@@ -485,6 +485,61 @@ static void check_shared_files(void) {
     }
 }
 
+// --- Logs
+
+// Whoever appends through an open file of its own loses nothing: no two write to the same place.
+#define APPENDERS 4
+#define RECORDS 60
+
+struct record {
+    unsigned writer, number, size;
+};
+
+static void *append_records(void *argument) {
+    unsigned writer = (unsigned)(uintptr_t)argument, dice = writer;
+    static __thread uint8_t buffer[100100];
+    int fd = open("appended", O_WRONLY | O_APPEND | O_CREAT, 0644);
+    CHECK(fd >= 0);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        struct record record = {writer, i, sizeof(record) + (unsigned)rand_r(&dice) % 100000};
+        memcpy(buffer, &record, sizeof(record));
+        fill(buffer + sizeof(record), writer * RECORDS + i, 0, record.size - sizeof(record));
+        struct iovec two[] = {{buffer, 100}, {buffer + 100, record.size - 100}};
+        if (record.size > 100 && i % 2)
+            CHECK(writev(fd, two, 2) == record.size);
+        else
+            CHECK(write(fd, buffer, record.size) == record.size);
+    }
+    CHECK(close(fd) == 0);
+    return NULL;
+}
+
+static void append(void) {
+    static uint8_t data[APPENDERS * RECORDS * 100100];
+    pthread_t threads[APPENDERS];
+    unsigned next[APPENDERS] = {0};
+    for (uintptr_t i = 0; i < APPENDERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, append_records, (void *)i) == 0);
+    for (int i = 0; i < APPENDERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    int fd = open("appended", O_RDONLY);
+    ssize_t size = 0, got;
+    CHECK(fd >= 0);
+    while ((got = read(fd, data + size, sizeof(data) - (size_t)size)) > 0)
+        size += got;
+    for (ssize_t at = 0; at < size;) {
+        struct record record;
+        memcpy(&record, data + at, sizeof(record));
+        CHECK(record.writer < APPENDERS && record.number == next[record.writer]++);
+        check(data + at + sizeof(record), record.writer * RECORDS + record.number, 0,
+              record.size - sizeof(record));
+        at += record.size;
+    }
+    for (int i = 0; i < APPENDERS; i++)
+        CHECK(next[i] == RECORDS);
+    CHECK(close(fd) == 0);
+}
+
 // --- A disk that fails
 
 static void fail(void) {
@@ -538,6 +593,8 @@ int main(int count, char **arguments) {
         map_big(size);
     else if (strcmp(what, "full") == 0)
         fill_up();
+    else if (strcmp(what, "append") == 0)
+        append();
     else if (strcmp(what, "end") == 0)
         end_suddenly();
     else if (strcmp(what, "kept") == 0)
