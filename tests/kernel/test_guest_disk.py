@@ -134,7 +134,7 @@ def console(image: Image, disk: Path, command: str, memory: int = 64, status: in
 
 
 def test_the_program_passes_on_linux(tree: Path, tmp_path: Path) -> None:
-    for what in ("write", "check", "append"):
+    for what in ("write", "check", "append", "scatter"):
         subprocess.run([tree / "disk", what, tmp_path], check=True, timeout=60)
 
 
@@ -169,6 +169,15 @@ def test_a_disk_that_is_full_says_so_and_takes_more_when_there_is_room(image: Im
 
 def test_who_appends_overwrites_nobody(image: Image, disk: Path) -> None:
     assert "append: ok" in console(image, disk, f"{MOUNT}; /disk append /data", memory=128)
+
+
+def test_bytes_far_apart_are_written_or_refused(kind: Kind, image: Image, disk: Path) -> None:
+    """Each takes a record, of which the page cache holds only a page."""
+    if kind is not Kind.ZFS:
+        pytest.skip("the other one has no records")
+    with disk.open("w+b") as stream:
+        write_zfs({"": ZfsDataset(Directory({}))}, stream, size=64 << 20, compression=None)
+    assert "scatter: ok" in console(image, disk, f"{MOUNT}; /disk scatter /data", memory=256)
 
 
 def test_after_a_power_cut_what_was_synced_is_there(image: Image, disk: Path) -> None:

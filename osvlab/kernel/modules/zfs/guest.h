@@ -32,8 +32,9 @@ struct guest_pool {
     u8 *run;              // RUN_SIZE bytes, and
     struct page **pages;  // RUN_PAGES pages on their way; both go with the lock
     int error;            // of the first write that failed: nothing is written any more
-    u64 room;             // bytes that could be written after the last sync, or 0: unknown
+    u64 room;             // bytes that could be written after the last commit, or 0: unknown
     u64 given;            // bytes that ZFS has been given since
+    u64 promised; // bytes that dirty pages may take: at least what was accepted since a sync
 };
 
 struct guest_mount {
@@ -54,6 +55,7 @@ struct node {
     int dirty_pages; // in the cache; negative for a moment, when one is taken that was not counted yet
     int error;       // writing it back failed since somebody was told
     u32 run;         // pages that are read and written together
+    u64 promised;    // the number of the run that a page of was promised last
 };
 
 static inline struct guest_mount *guest_mount_of(const struct vnode *vnode) {
@@ -78,8 +80,10 @@ int guest_commit(struct guest_pool *pool,
                  bool always); // what ZFS has been given; the pool is locked
 // Whether what failed for want of memory or space may be tried again: once, after a commit.
 bool guest_again(struct guest_pool *pool, int status, bool *tried);
-int guest_failed(struct guest_pool *pool, int error);  // notes and tells the first one; gives it
-bool guest_room(struct guest_mount *mount, u64 bytes); // for more to be written, by all appearances
+int guest_failed(struct guest_pool *pool, int error); // notes and tells the first one; gives it
+// By all appearances there is room for more to be written; if need be, after a sync. Of all locks at
+// most an open file's is held.
+bool guest_room(struct guest_mount *mount, u64 bytes);
 
 // --- guest_sync.c: syncing, by request and every few seconds
 int guest_sync_start(void);

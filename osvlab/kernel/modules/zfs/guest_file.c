@@ -122,7 +122,8 @@ static long guest_write(struct file *file, const void *buffer, size_t size, u64 
         return -EROFS;
     if (*position > INT64_MAX - size)
         return -EFBIG;
-    bool scarce = !guest_room(mount, size);
+    u64 ends = 2 * node_of(vnode)->run * PAGE_SIZE; // of which little may be written
+    bool scarce = !guest_room(mount, size + ends);
     size_t done = 0;
     int status = 0;
     while (done < size && status == 0) {

@@ -53,6 +53,7 @@ int guest_node_get(struct mount *mount, u64 object, struct vnode **out) {
                      &guest_file_operations);
     node->link = (struct list)LIST(node->link);
     node->run = run_of(&attributes);
+    node->promised = UINT64_MAX;
     node->vnode.size = attributes.size;
     node->vnode.device = attributes.device;
     take_attributes(&node->vnode, &attributes);

@@ -112,10 +112,21 @@ struct page *guest_page(struct vnode *vnode, u64 index, bool writable, int *erro
     return page;
 }
 
+// A page of a large file takes a whole record, which others of the same record then do not.
+static void promise(struct node *node, u64 index) {
+    u64 run = index / node->run, bytes = PAGE_SIZE;
+    if (node->vnode.size > node->run * PAGE_SIZE)
+        bytes = run == node->promised ? 0 : node->run * PAGE_SIZE;
+    node->promised = run;
+    __atomic_add_fetch(&guest_mount_of(&node->vnode)->pool->promised, bytes, __ATOMIC_RELAXED);
+}
+
 bool guest_dirty(struct vnode *vnode, u64 index) {
     enum cache_dirty dirty = core->cache_dirty(guest_mount_of(vnode), vnode->inode, index);
-    if (dirty == CACHE_IS_DIRTY)
+    if (dirty == CACHE_IS_DIRTY) {
         __atomic_add_fetch(&node_of(vnode)->dirty_pages, 1, __ATOMIC_RELAXED);
+        promise(node_of(vnode), index);
+    }
     return dirty != CACHE_ABSENT;
 }
 
@@ -179,6 +190,7 @@ static int write_run(struct node *node) {
         return 0;
     size_t count = core->cache_take_dirty(mount, node->vnode.inode, node->run, &first, pool->pages);
     __atomic_sub_fetch(&node->dirty_pages, (int)count, __ATOMIC_RELAXED);
+    node->promised = UINT64_MAX; // what comes after is another promise
     u64 offset = first * PAGE_SIZE;
     u64 bytes = count > 0 && size > offset ? MIN(size - offset, count * PAGE_SIZE) : 0;
     for (size_t i = 0; i < count; i++) {

@@ -54,9 +54,10 @@ bool guest_again(struct guest_pool *pool, int status, bool *tried) {
     return status == 0;
 }
 
-bool guest_room(struct guest_mount *mount, u64 bytes) {
+// All there is, and what of it is not promised yet.
+static u64 find_room(struct guest_mount *mount, u64 *all) {
     struct guest_pool *pool = mount->pool;
-    u64 promised = core->cache_dirty_pages() * PAGE_SIZE + pool->given + bytes;
+    u64 promised = pool->given + __atomic_load_n(&pool->promised, __ATOMIC_RELAXED);
     if (pool->room == 0 && guest_enter(mount) == 0) {
         struct zfs_space space;
         zfs_space(mount->dataset, &space);
@@ -64,7 +65,15 @@ bool guest_room(struct guest_mount *mount, u64 bytes) {
         pool->room = MAX(space.free - MIN(space.free, kept), 1UL);
         guest_leave(mount);
     }
-    return pool->room > promised;
+    *all = pool->room;
+    return *all - MIN(*all, promised);
+}
+
+bool guest_room(struct guest_mount *mount, u64 bytes) {
+    u64 all;
+    if (find_room(mount, &all) > bytes)
+        return true;
+    return all > bytes && guest_sync(mount->pool) == 0 && find_room(mount, &all) > bytes;
 }
 
 // --- Import and export

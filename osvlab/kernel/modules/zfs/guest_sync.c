@@ -46,7 +46,9 @@ static void trim(struct guest_pool *pool) {
         zfs_trim(pool->zfs);
 }
 
+// What was promised before is kept then, or told to be lost.
 static int sync_locked(struct guest_pool *pool) {
+    u64 promised = __atomic_load_n(&pool->promised, __ATOMIC_RELAXED);
     LIST_EACH(&pool->mounts, mount, struct guest_mount, link)
     write_back_all(mount);
     core->mutex_lock(&pool->lock);
@@ -58,6 +60,7 @@ static int sync_locked(struct guest_pool *pool) {
         status = guest_commit(pool, false);
         trim(pool);
     }
+    __atomic_sub_fetch(&pool->promised, promised, __ATOMIC_RELAXED);
     core->mutex_unlock(&pool->lock);
     return status;
 }

@@ -540,6 +540,20 @@ static void append(void) {
     CHECK(close(fd) == 0);
 }
 
+// What a write was told is there for it is there when it is written: a byte takes a whole record.
+static void scatter(void) {
+    int fd = open("scattered", O_CREAT | O_RDWR | O_TRUNC, 0644);
+    off_t step = 1 << 17, end = 2000 * step, at = 0;
+    CHECK(fd >= 0 && ftruncate(fd, end) == 0);
+    while (at < end && pwrite(fd, "data", 4, at) == 4)
+        at += step;
+    CHECK(at == end || errno == ENOSPC);
+    CHECK(fsync(fd) == 0 && at > 100 * step);
+    for (char four[4]; at > 0;)
+        CHECK(pread(fd, four, 4, at -= step) == 4 && memcmp(four, "data", 4) == 0);
+    CHECK(close(fd) == 0 && unlink("scattered") == 0);
+}
+
 // --- A disk that fails
 
 static void fail(void) {
@@ -595,6 +609,8 @@ int main(int count, char **arguments) {
         fill_up();
     else if (strcmp(what, "append") == 0)
         append();
+    else if (strcmp(what, "scatter") == 0)
+        scatter();
     else if (strcmp(what, "end") == 0)
         end_suddenly();
     else if (strcmp(what, "kept") == 0)
