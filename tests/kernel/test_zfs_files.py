@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
+from tests.kernel import zfs
 from tests.kernel.zfs_tool import ZfsTool, blank_disk, host_tree
 
 POOL = "shared"
@@ -229,3 +231,32 @@ def test_datasets_in_datasets(tool: ZfsTool, image: Path, zdb_or_none: Callable[
         tool.open(image, name)
         assert tool.get(b"/file") == name.encode() * 50000
         tool.export()
+
+
+def test_what_is_forgotten_without_memory_leaves_the_delete_queue(tool: ZfsTool, image: Path) -> None:
+    """Its number is another file's soon, which must not be destroyed at the next start."""
+    tool.format(image, "lab")
+    tool.open(image, "lab")
+    tool.put(b"/other", b"words" * 40000)
+    for every in range(1, 20):
+        tool.put(b"/removed", b"words")
+        number = tool.stat(b"/removed").object
+        tool.run("rm", "/removed", 1)
+        tool.run("sync")
+        tool.run("cache", 1)
+        tool.get(b"/other")  # and nothing else is in memory
+        tool.run("memory", every)
+        forgotten = False
+        with contextlib.suppress(OSError):
+            tool.run("forget", number)
+            forgotten = True
+        tool.run("memory", 0)
+        if not forgotten:
+            tool.run("forget", number)
+    tool.put(b"/kept", b"words")
+    tool.run("sync")
+    tool.run("abandon")
+    tool.open(image, "lab")
+    assert tool.get(b"/kept") == b"words"
+    tool.export()
+    zfs.check(image)

@@ -118,8 +118,8 @@ struct node_new {
     const char *target;
 };
 int node_make(struct zfs_dataset *dataset, const struct node_new *new, struct object **out);
-int node_destroy(struct zfs_dataset *dataset, uint64_t number);         // nobody holds it
 int node_queue(struct zfs_dataset *dataset, uint64_t number, bool add); // in the delete queue
+int node_forget(struct zfs_dataset *dataset, uint64_t number); // destroys one that is queued
 void node_purge_queue(struct zfs_dataset *dataset);
 int node_mode(struct zfs_dataset *dataset, struct object *node, uint32_t *mode);
 

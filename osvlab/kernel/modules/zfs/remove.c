@@ -1,6 +1,6 @@
 // Taking names away, and giving other ones: zfs_remove, zfs_forget, zfs_rename.
 //
-// A file whose last name goes is destroyed, or, if it is in use, put into the delete queue before.
+// A file whose last name goes is put into the delete queue before, and destroyed if it is not in use.
 
 #include "names.h"
 
@@ -36,33 +36,31 @@ static bool is_last(const struct target *target) {
     return is_directory(target) || target->links <= 1;
 }
 
-// Whether it may lose its name; if that is the last and it is in use, it is in the queue now.
-static int target_prepare(struct zfs_dataset *dataset, struct target *target, bool in_use) {
+// Whether it may lose its name; if that is the last, it is in the queue now.
+static int target_prepare(struct zfs_dataset *dataset, struct target *target) {
     uint64_t entries = 0;
     int error = is_directory(target) ? zap_entries(target->node, &entries) : 0;
     if (error == 0 && entries > 0)
         error = -ENOTEMPTY;
-    if (error == 0 && is_last(target) && in_use)
+    if (error == 0 && is_last(target))
         error = node_queue(dataset, target->number, true);
     return error;
 }
 
-static void target_undo(struct zfs_dataset *dataset, struct target *target, bool in_use) {
-    if (is_last(target) && in_use)
+static void target_undo(struct zfs_dataset *dataset, struct target *target) {
+    if (is_last(target))
         node_queue(dataset, target->number, false);
     object_put(target->node);
 }
 
-// The name is gone.
+// The name is gone. What cannot be destroyed now stays in the queue.
 static void target_finish(struct zfs_dataset *dataset, struct target *target, bool in_use) {
     bool last = is_last(target);
     node_set(dataset, target->node, ATTRIBUTE_LINKS, last ? 0 : target->links - 1);
     node_set_time(dataset, target->node, ATTRIBUTE_CHANGED, zfs_services->now());
     object_put(target->node);
-    if (!last || in_use || node_destroy(dataset, target->number) == 0)
-        return;
-    if (node_queue(dataset, target->number, true) < 0)
-        zfs_report("object %lu could not be removed and stays without a name", target->number);
+    if (last && !in_use)
+        node_forget(dataset, target->number);
 }
 
 static int remove_from(struct zfs_dataset *dataset, struct directory *in, const char *name,
@@ -71,14 +69,14 @@ static int remove_from(struct zfs_dataset *dataset, struct directory *in, const 
     int error = target_open(dataset, in, name, length, &target);
     if (error < 0)
         return error;
-    error = target_prepare(dataset, &target, in_use);
+    error = target_prepare(dataset, &target);
     if (error < 0) {
         object_put(target.node);
         return error;
     }
     error = zap_delete(in->node, name, (unsigned)length);
     if (error < 0) {
-        target_undo(dataset, &target, in_use);
+        target_undo(dataset, &target);
         return error;
     }
     directory_changed(dataset, in, -1, is_directory(&target) ? -1 : 0);
@@ -105,9 +103,7 @@ int zfs_forget(struct zfs_dataset *dataset, uint64_t object) {
     if (dataset->read_only != NULL)
         return -EROFS;
     int error = object_space_to_remove(dataset->set, NODE_COST);
-    if (error == 0)
-        error = node_destroy(dataset, object);
-    return error < 0 ? error : node_queue(dataset, object, false);
+    return error < 0 ? error : node_forget(dataset, object);
 }
 
 // --- Renaming
@@ -153,7 +149,7 @@ static int rename_check(struct zfs_dataset *dataset, struct rename *r) {
         return 0;
     if (is_directory(&r->source) != is_directory(&r->replaced))
         return is_directory(&r->source) ? -ENOTDIR : -EISDIR;
-    return target_prepare(dataset, &r->replaced, r->in_use);
+    return target_prepare(dataset, &r->replaced);
 }
 
 // The new name, then the old one; the new one is taken back if the old one stays.
@@ -209,7 +205,7 @@ static int rename_targets(struct zfs_dataset *dataset, struct rename *r) {
             goto out;
         }
         if (r->replaced.node != NULL)
-            target_undo(dataset, &r->replaced, r->in_use);
+            target_undo(dataset, &r->replaced);
     } else {
         object_put(r->replaced.node);
     }

@@ -170,7 +170,7 @@ static int destroy_attributes(struct zfs_dataset *dataset, uint64_t directory) {
     return error < 0 ? error : object_free(dataset->set, directory);
 }
 
-int node_destroy(struct zfs_dataset *dataset, uint64_t number) {
+static int node_destroy(struct zfs_dataset *dataset, uint64_t number) {
     struct object *node;
     struct place place;
     uint64_t attributes = 0, acl = 0;
@@ -194,6 +194,17 @@ int node_destroy(struct zfs_dataset *dataset, uint64_t number) {
 
 // --- The delete queue
 
+// Out of the queue first: the number of what is destroyed may be another file's soon. Nobody holds it.
+int node_forget(struct zfs_dataset *dataset, uint64_t number) {
+    int error = node_queue(dataset, number, false);
+    if (error < 0)
+        return error;
+    error = node_destroy(dataset, number);
+    if (error < 0 && error != -ENOENT)
+        node_queue(dataset, number, true);
+    return error;
+}
+
 static bool first_queued(void *argument, uint64_t next, const char *name, unsigned integer_size,
                          unsigned count, const void *value) {
     uint64_t *found = argument; // its number, and where to go on
@@ -215,8 +226,7 @@ void node_purge_queue(struct zfs_dataset *dataset) {
         int error = zap_each(dataset->set, dataset->delete_queue, position, first_queued, found);
         if (error < 0 || found[1] == position)
             return;
-        error = found[0] == 0 ? -ENOENT : node_destroy(dataset, found[0]);
-        if (error == 0 || error == -ENOENT)
-            node_queue(dataset, found[0], false);
+        if (found[0] != 0)
+            node_forget(dataset, found[0]);
     }
 }
