@@ -41,5 +41,7 @@ def test_files_by_chance(program: Path, tmp_path: Path, chance: random.Random) -
     while time.monotonic() < end:
         run = tmp_path / "run"
         run.mkdir()
-        test_zfs_model.Files(program, run, chance.randrange(2**32)).run(400)
+        files = test_zfs_model.Files(program, run, chance.randrange(2**32), full=chance.random() < 0.5)
+        files.run(400)
+        zfs.check(files.image)
         shutil.rmtree(run)

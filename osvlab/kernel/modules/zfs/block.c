@@ -176,12 +176,18 @@ void block_free_space(struct zfs_pool *pool, const struct blkptr *pointer, unsig
     }
 }
 
-int block_prepare_free(struct zfs_pool *pool, const struct blkptr *pointer) {
+int block_prepare_space(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth) {
     int status = 0;
     for (int i = 0; i < 3 && status == 0 && !pointer_bits(pointer, 39, 1); i++)
-        if (!dva_empty(&pointer->dva[i]) && !dva_is_gang(&pointer->dva[i]))
+        if (!dva_empty(&pointer->dva[i]))
             status = space_prepare(pool, dva_offset(&pointer->dva[i]));
+    if (status == 0 && dva_is_gang(&pointer->dva[0]))
+        status = gang_prepare(pool, pointer, depth);
     return status;
+}
+
+int block_prepare_free(struct zfs_pool *pool, const struct blkptr *pointer) {
+    return block_prepare_space(pool, pointer, 0);
 }
 
 void block_free(struct zfs_pool *pool, struct blkptr *pointer) {
@@ -232,13 +238,17 @@ static struct stored pack(struct zfs_pool *pool, const void *data, size_t size,
     return (struct stored){memory->out, whole, compression};
 }
 
+void block_return_space(struct zfs_pool *pool, struct blkptr *pointer) {
+    block_free_space(pool, pointer, 0);
+    memset(pointer->dva, 0, sizeof(pointer->dva));
+}
+
 int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies) {
     uint64_t unit = (uint64_t)1 << pool->ashift, taken = (size + unit - 1) & ~(unit - 1), offset;
     for (unsigned i = 0; i < copies; i++) {
         int status = space_allocate(pool, i, taken, &offset);
         if (status < 0) {
-            block_free_space(pool, pointer, 0);
-            memset(pointer->dva, 0, sizeof(pointer->dva));
+            block_return_space(pool, pointer);
             return status;
         }
         pointer->dva[i] = (struct dva){taken >> SECTOR_SHIFT, offset >> SECTOR_SHIFT};
@@ -264,7 +274,9 @@ int block_write_stored(struct zfs_pool *pool, struct blkptr *pointer, const uint
     int status = block_take_space(pool, pointer, pointer_stored(pointer), copies);
     if (status == -ENOSPC)
         return gang_write(pool, pointer, data, copies, depth);
-    return status < 0 ? status : block_rewrite_stored(pool, pointer, data, depth);
+    if (status == 0 && (status = block_rewrite_stored(pool, pointer, data, depth)) < 0)
+        block_return_space(pool, pointer);
+    return status;
 }
 
 static uint64_t properties(const struct block_how *how, size_t size, const struct stored *stored) {

@@ -11,6 +11,7 @@ enum { SECTOR_SIZE = 1 << SECTOR_SHIFT, GANG_DEPTH = 4, RUNS = 16, RUN_MAX = 64 
 struct block_memory {
     uint8_t in[BLOCK_MAX];
     uint8_t out[BLOCK_MAX];
+    struct gang_header read[GANG_DEPTH], change[GANG_DEPTH]; // one in another
     struct run {
         uint64_t offset; // in the data area
         size_t length;   // 0: it is empty
@@ -56,7 +57,8 @@ int dva_check(struct zfs_pool *pool, const struct dva *dva, uint64_t size);
 // What is stored, from the first copy whose checksum is right, gangs put together.
 int block_read_stored(struct zfs_pool *pool, const struct blkptr *pointer, uint8_t *buffer,
                       unsigned depth);
-// Gives its space back, that of a gang's members too.
+// Makes ready what giving its space back needs, and gives it back: that of a gang's members, too.
+int block_prepare_space(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
 void block_free_space(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
 
 // Takes space for what the pointer describes, and writes it.
@@ -67,11 +69,13 @@ int block_rewrite_stored(struct zfs_pool *pool, struct blkptr *pointer, const ui
                          unsigned depth);
 // Takes space for `copies` of `size` bytes and says so in the pointer; all of them or none.
 int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies);
+void block_return_space(struct zfs_pool *pool, struct blkptr *pointer); // of no gang
 
 // --- gang.c: a block in up to three pieces, when no place was large enough for the whole
 
 int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct dva *dva,
               uint8_t *buffer, unsigned depth);
+int gang_prepare(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
 void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth);
 int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data, unsigned copies,
                unsigned depth);

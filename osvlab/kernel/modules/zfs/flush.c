@@ -130,7 +130,9 @@ int objset_sync(struct object_set *set) {
     struct zil_header log = set->header->zil;
     memset(&set->header->zil, 0, sizeof(log));
     pool->charged = set->dataset;
-    error = block_write(pool, set->pointer, set->header, set->header_size, &how);
+    error = block_prepare_free(pool, &log.log);
+    if (error == 0)
+        error = block_write(pool, set->pointer, set->header, set->header_size, &how);
     if (error < 0) {
         set->header->zil = log;
         return error;

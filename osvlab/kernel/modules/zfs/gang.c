@@ -33,20 +33,12 @@ static int read_header(struct zfs_pool *pool, const struct blkptr *pointer, cons
     return status;
 }
 
-static struct gang_header *header_memory(void) {
-    return zfs_services->allocate(sizeof(struct gang_header));
-}
-
-static void header_free(struct gang_header *header) {
-    zfs_services->free(header, sizeof(*header));
-}
-
 int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct dva *dva,
               uint8_t *buffer, unsigned depth) {
     size_t size = pointer_stored(pointer), done = 0;
-    struct gang_header *header = depth < GANG_DEPTH ? header_memory() : NULL;
-    if (header == NULL)
-        return depth < GANG_DEPTH ? -ENOMEM : -EIO;
+    if (depth >= GANG_DEPTH)
+        return -EIO;
+    struct gang_header *header = &pool->memory->read[depth];
     int status = read_header(pool, pointer, dva, header);
     for (int i = 0; i < 3 && status == 0; i++) {
         const struct blkptr *child = &header->child[i];
@@ -55,32 +47,42 @@ int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct 
         if (pointer_stored(child) > size - done) {
             zfs_report("gang header at offset %lu: its members are too large",
                        VDEV_DATA + dva_offset(dva));
-            status = -EIO;
-            break;
+            return -EIO;
         }
         status = block_read_stored(pool, child, buffer + done, depth + 1);
         done += pointer_stored(child);
     }
-    header_free(header);
     return status == 0 && done != size ? -EIO : status;
 }
 
+// From the first copy that is whole: NULL if none is.
+static struct gang_header *find_header(struct zfs_pool *pool, const struct blkptr *pointer,
+                                       unsigned depth) {
+    struct gang_header *header = depth < GANG_DEPTH ? &pool->memory->change[depth] : NULL;
+    for (int i = 0; i < 3 && header != NULL; i++)
+        if (!dva_empty(&pointer->dva[i]) &&
+            read_header(pool, pointer, &pointer->dva[i], header) == 0)
+            return header;
+    return NULL;
+}
+
 // A header that cannot be read leaves its members taken: a loss of space, not of data.
+int gang_prepare(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth) {
+    const struct gang_header *header = find_header(pool, pointer, depth);
+    int status = 0;
+    for (int i = 0; i < 3 && status == 0 && header != NULL; i++)
+        status = block_prepare_space(pool, &header->child[i], depth + 1);
+    return status;
+}
+
 void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth) {
     uint64_t unit = (uint64_t)1 << pool->ashift;
-    struct gang_header *header = depth < GANG_DEPTH ? header_memory() : NULL;
-    if (header == NULL)
-        return;
-    int status = -EIO;
-    for (int i = 0; i < 3 && status < 0; i++)
-        if (!dva_empty(&pointer->dva[i]))
-            status = read_header(pool, pointer, &pointer->dva[i], header);
-    for (int i = 0; i < 3 && status == 0; i++)
+    const struct gang_header *header = find_header(pool, pointer, depth);
+    for (int i = 0; i < 3 && header != NULL; i++)
         block_free_space(pool, &header->child[i], depth + 1);
     for (int i = 0; i < 3; i++)
         if (!dva_empty(&pointer->dva[i]) && dva_check(pool, &pointer->dva[i], unit) == 0)
             space_free(pool, dva_offset(&pointer->dva[i]), unit, pointer_birth(pointer));
-    header_free(header);
 }
 
 static int write_members(struct zfs_pool *pool, const struct blkptr *pointer, const uint8_t *data,
@@ -131,33 +133,31 @@ int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *dat
                unsigned depth) {
     if (depth + 1 >= GANG_DEPTH || pointer_stored(pointer) <= (size_t)1 << pool->ashift)
         return -ENOSPC;
-    struct gang_header *header = header_memory();
-    if (header == NULL)
-        return -ENOMEM;
+    struct gang_header *header = &pool->memory->change[depth];
+    memset(header, 0, sizeof(*header));
     int status = block_take_space(pool, pointer, sizeof(*header), copies);
     if (status == 0)
         status = write_members(pool, pointer, data, copies, depth, header);
-    if (status < 0) {
-        for (int i = 0; i < 3; i++)
-            block_free_space(pool, &header->child[i], depth + 1);
-        block_free_space(pool, pointer, depth);
-        memset(pointer->dva, 0, sizeof(pointer->dva));
-    } else {
-        mark_gang(pointer, header);
+    if (status == 0)
         status = checksum_compute((unsigned)pointer_bits(pointer, 40, 8), data,
                                   pointer_stored(pointer), pointer->checksum);
-        if (status == 0)
-            status = write_header(pool, pointer, header);
+    if (status == 0)
+        status = write_header(pool, pointer, header);
+    if (status == 0) {
+        mark_gang(pointer, header);
+        return 0;
     }
-    header_free(header);
+    for (int i = 0; i < 3; i++)
+        block_free_space(pool, &header->child[i], depth + 1);
+    block_return_space(pool, pointer);
     return status;
 }
 
 int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
                  unsigned depth) {
-    struct gang_header *header = depth < GANG_DEPTH ? header_memory() : NULL;
-    if (header == NULL)
-        return depth < GANG_DEPTH ? -ENOMEM : -EIO;
+    if (depth >= GANG_DEPTH)
+        return -EIO;
+    struct gang_header *header = &pool->memory->change[depth];
     int status = read_header(pool, pointer, &pointer->dva[0], header);
     for (int i = 0; i < 3 && status == 0; i++) {
         if (block_is_hole(&header->child[i]))
@@ -165,8 +165,5 @@ int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *d
         status = block_rewrite_stored(pool, &header->child[i], data, depth + 1);
         data += pointer_stored(&header->child[i]);
     }
-    if (status == 0)
-        status = write_header(pool, pointer, header);
-    header_free(header);
-    return status;
+    return status < 0 ? status : write_header(pool, pointer, header);
 }

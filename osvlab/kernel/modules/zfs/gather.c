@@ -17,6 +17,8 @@ static int flush_run(struct zfs_pool *pool, struct run *run) {
     if (run->length == 0)
         return 0;
     int status = pool->disk->write(pool->disk, VDEV_DATA + run->offset, run->data, run->length);
+    if (status == -ENOMEM) // it stays here, to be tried again
+        return status;
     run->length = 0;
     if (status < 0) {
         zfs_report("disk %s, offset %lu: cannot be written to (error %u)", pool->disk->path,
@@ -66,7 +68,8 @@ static struct run *find_run(struct zfs_pool *pool, uint64_t offset, size_t size,
             oldest = run;
     }
     *status = flush_run(pool, oldest);
-    oldest->offset = offset;
+    if (*status == 0)
+        oldest->offset = offset;
     return oldest;
 }
 

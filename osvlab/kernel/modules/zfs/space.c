@@ -255,7 +255,7 @@ void space_free(struct zfs_pool *pool, uint64_t offset, uint64_t size, uint64_t 
     if (status < 0 || !bitmap_all(metaslab->taken, start, count, true)) {
         zfs_report("block at offset %lu: cannot be given back, %s", VDEV_DATA + offset,
                    status < 0 ? "its space map cannot be loaded" : "it is not taken");
-        pool->failed = status < 0 ? status : -EIO;
+        pool->failed = -EIO;
         return;
     }
     bitmap_fill(metaslab->taken, start, count, false);

@@ -16,9 +16,13 @@ long shim_fail_every;
 int shim_quiet;
 static uint64_t random_state;
 
-static void *allocate(size_t size) {
+static bool memory_is_short(void) {
     static long count;
-    if (shim_fail_every > 0 && ++count % shim_fail_every == 0)
+    return shim_fail_every > 0 && ++count % shim_fail_every == 0;
+}
+
+static void *allocate(size_t size) {
+    if (memory_is_short())
         return NULL;
     shim_memory += size;
     shim_memory_most = shim_memory > shim_memory_most ? shim_memory : shim_memory_most;
@@ -120,6 +124,8 @@ static int disk_read(struct zfs_disk *disk, uint64_t offset, void *buffer, size_
 static int disk_write(struct zfs_disk *disk, uint64_t offset, const void *data, size_t size) {
     struct file_disk *self = (struct file_disk *)disk;
     int status = check(self, offset, size);
+    if (status == 0 && memory_is_short()) // which a kernel may need to get bytes to a device
+        status = -ENOMEM;
     if (status < 0)
         return status;
     self->writes++;
