@@ -1,21 +1,16 @@
-"""Targets of libFuzzer in `osvlab/kernel/tests/fuzz`: how they are built, and what they begin with."""
+"""Targets of libFuzzer in `osvlab/kernel/tests/fuzz`: how they are built and run."""
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from osvlab.filesystems.bootfs import write_bootfs
-from osvlab.filesystems.cpio import write_cpio
-from osvlab.filesystems.rofs import write_rofs
-from osvlab.filesystems.tree import Content, Directory, Symlink
 from tests.kernel import host, zfs
 
 FOLDER = "tests/fuzz"
@@ -60,6 +55,7 @@ def zfs_target(name: str, longest: int, parts: Sequence[str] = (), flags: Sequen
 
 
 SHIM = ["boot/print.c", "tests/host/files_shim.c", "tests/host/threads_shim.c"]
+REQUEST = [f"modules/httpserver/{name}.c" for name in ("head", "uri", "chunked", "multipart", "json_read")]
 ARCHIVE = [f"modules/cpiod/{name}.c" for name in ("archive", "input", "later", "place", "unpack")]
 TARGETS = {
     target.name: target
@@ -68,6 +64,8 @@ TARGETS = {
         zfs_target("label", 4096, flags=wrapped("checksum_embedded_right", "checksum_sha256")),
         zfs_target("pool", 48 * 16, [f"{FOLDER}/damaged_pool.c", f"{FOLDER}/steps.c"], POOL),
         Target("disk", "files", [*sources("files"), *SHIM], 9000),
+        Target("iso", "modules/cloud-init", ["modules/cloud-init/source_iso.c"], 24_000),
+        Target("request", "modules/httpserver", REQUEST, 2000),
         Target("archive", "modules/cpiod", ARCHIVE, 1200, wrapped("syncfs", "read")),
     )
 }
@@ -131,51 +129,3 @@ def run(
     assert "Done" in told, told[-3000:]
     summary = [line for line in lines if re.match(r"#\d+\s.*cov: ", line)][-1]
     print(f"{summary}; {re.findall(r'Done .*', told)[-1]}")
-
-
-# --- What they begin with: files of our own writers
-
-
-def small_tree() -> Directory:
-    few = Directory({b"f%d" % number: Content(b"data" * number) for number in range(4)})
-    inner = Directory({b"big": Content(b"x" * 1500)})
-    return Directory({b"d": few, b"l": Symlink(b"d/f1"), b"e": Directory({b"e": inner})})
-
-
-def written(write: Callable[[Directory, io.BytesIO], object]) -> bytes:
-    stream = io.BytesIO()
-    write(small_tree(), stream)
-    return stream.getvalue()
-
-
-def pool_labels(images: Sequence[Path]) -> list[bytes]:
-    """The configuration and the uberblock of pools, as the target `label` wants them."""
-    found = []
-    for image in images:
-        with image.open("rb") as file:
-            label = file.read(zfs.LABEL)
-        config = label[zfs.CONFIG : zfs.CONFIG + 2048].rstrip(b"\0") + bytes(8)
-        _, at = zfs.uberblocks(image)[0]
-        found.append(len(config).to_bytes(2, "little") + config + label[at : at + 512])
-    return found
-
-
-def seeds(target: str, images: Sequence[Path]) -> list[bytes]:
-    """Return some inputs that are whole; of pools, steps that damage nothing."""
-    if target == "label":
-        return pool_labels(images)
-    if target == "pool":
-        calls = [
-            bytes([what, how]) + number.to_bytes(2, "little") + bytes([1, 0, which, 1]) + bytes(8)
-            for what in range(8, 17)
-            for how in range(5)
-            for number in range(0, 12, 3)
-            for which in range(len(images))
-        ]
-        return [bytes([8, 0]) + number.to_bytes(2, "little") + bytes(12) + call
-                for number in range(4) for call in calls]  # fmt: skip
-    return {
-        "codec": [bytes([kind, 0, 1]) + b"some words and some words " * 9 for kind in range(6)],
-        "disk": [bytes(2) + written(write_rofs), bytes(2) + written(write_bootfs)],
-        "archive": [written(write_cpio)],
-    }[target]

@@ -9,7 +9,7 @@ import pytest
 
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from tests.filesystems.zfs.writer.pools import write_pool
-from tests.kernel import fuzz, test_zfs_fuzz, zfs
+from tests.kernel import fuzz, fuzz_seeds, test_zfs_fuzz, zfs
 from tests.soak.conftest import SECONDS, corpus_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
@@ -42,5 +42,5 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_no_input_breaks_it(name: str, pools: list[Path], tmp_path: Path) -> None:
     target = fuzz.TARGETS[name]
     program = fuzz.build(tmp_path, target)
-    corpus = corpus_of(f"kernel-{name}", tmp_path, fuzz.seeds(name, pools))
+    corpus = corpus_of(f"kernel-{name}", tmp_path, fuzz_seeds.seeds(name, pools))
     fuzz.run([program], corpus, target.longest, SECONDS, {"POOLS": os.pathsep.join(map(str, pools))})

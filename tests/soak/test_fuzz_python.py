@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.filesystems.zfs.writer.pools import write_pool
-from tests.kernel import fuzz, host, zfs
+from tests.kernel import fuzz, fuzz_seeds, host, zfs
 from tests.soak.conftest import SECONDS, corpus_of
 from tests.soak.fuzz import seeds
 
@@ -27,7 +27,7 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pools")
     variants = {"new": {"checksum": "fletcher4"}, "old": {"compat": "v23", "compression": "gzip-1"}}
     return [
-        write_pool(fuzz.small_tree(), folder / name, name="p", free=0, **how)
+        write_pool(fuzz_seeds.small_tree(), folder / name, name="p", free=0, **how)
         for name, how in variants.items()
     ]
 

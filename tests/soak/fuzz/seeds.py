@@ -17,7 +17,7 @@ from osvlab.filesystems.zfs import Pool
 from osvlab.filesystems.zfs.compression import compress
 from osvlab.filesystems.zfs.format import DNODE_SIZE
 from tests.filesystems import packing
-from tests.kernel import fuzz
+from tests.kernel import fuzz_seeds
 
 TEXT = b"some words and some words " * 20
 PACKAGE = b"name: my.app\ntitle: My app\nauthor: Me\nrequire: [osv.bootstrap]\n"
@@ -31,14 +31,14 @@ LINE = b'--env=A=1 --cwd=/ /hello \'a b\' "c\\"d"; /other & runscript /run/defau
 
 
 def disk() -> bytes:
-    root = fuzz.written(write_rofs)
+    root = fuzz_seeds.written(write_rofs)
     sector = make_boot_sector(None, 0, [Partition(2, 0x83, 4096, len(root))])
     return sector.ljust(4096, b"\0") + root
 
 
 def summed() -> bytes:
     """An archive whose records have sums: those of the data, here, are not right."""
-    return fuzz.written(write_cpio).replace(b"070701", b"070702")
+    return fuzz_seeds.written(write_cpio).replace(b"070701", b"070702")
 
 
 def package(form: str) -> bytes:
@@ -89,7 +89,7 @@ def of_python(pools: list[Path]) -> dict[str, Callable[[], list[bytes]]]:
     """By target; `pools` are images."""
     small = packing.elf(TEXT)
     return {
-        "lists": lambda: [label[6:] for label in fuzz.pool_labels(pools)],
+        "lists": lambda: [label[6:] for label in fuzz_seeds.pool_labels(pools)],
         "packed": lambda: [
             stored(15, compress(15, TEXT)),
             stored(5, zlib.compress(TEXT)),
@@ -104,15 +104,15 @@ def of_python(pools: list[Path]) -> dict[str, Callable[[], list[bytes]]]:
         "turned": lambda: dnodes(pools[0])[:5],
         "programs": lambda: [small],
         "caches": lambda: [cache()],
-        "rofs": lambda: [fuzz.written(write_rofs)],
-        "bootfs": lambda: [seed[2:] for seed in fuzz.seeds("disk", [])[1:]],
-        "cpio": lambda: [fuzz.written(write_cpio), summed()],
+        "rofs": lambda: [fuzz_seeds.written(write_rofs)],
+        "bootfs": lambda: [seed[2:] for seed in fuzz_seeds.seeds("disk", [])[1:]],
+        "cpio": lambda: [fuzz_seeds.written(write_cpio), summed()],
         "osv_kernel": lambda: [
             small,
             packing.loader(small, "--rootfs=rofs /hello"),
             packing.lzloader(small),
         ],
-        "disks": lambda: [disk(), fuzz.written(write_rofs), small],
+        "disks": lambda: [disk(), fuzz_seeds.written(write_rofs), small],
         "pool": lambda: [b""],
         "manifests": lambda: [MANIFEST],
         "capstanfiles": lambda: [CAPSTANFILE],
