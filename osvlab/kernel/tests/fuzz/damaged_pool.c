@@ -13,7 +13,7 @@
 #include "fuzz.h"
 #include "label.h"
 
-enum { POOLS_MAX = 8, PLACES_MAX = 1000 };
+enum { POOLS_MAX = 8, PLACES_MAX = 1000, TABLE = 4096 };
 
 static const struct step *steps;
 static size_t step_count;
@@ -25,7 +25,10 @@ static struct source {
     int file;
     uint8_t *data; // private, and anew for each input
     size_t place_count;
-    uint64_t places[PLACES_MAX];
+    struct place {
+        uint64_t key;
+        size_t number; // 0: none is here
+    } places[TABLE];   // by hash
 } sources[POOLS_MAX], *source;
 static size_t source_count;
 static bool discovering;
@@ -96,22 +99,23 @@ void pool_discover(bool on) {
     discovering = on;
     if (on)
         source->place_count = FIRST_BLOCK;
-    must(on || source->place_count > 20);
+    else
+        must(source->place_count > 20);
 }
 
-static size_t place_of(uint64_t key) {
-    size_t i = FIRST_BLOCK;
-    while (i < source->place_count && source->places[i] != key)
-        i++;
-    return i;
+static struct place *place_of(uint64_t key) {
+    uint64_t hash = key * 0x9e3779b97f4a7c15 >> 52;
+    while (source->places[hash].number != 0 && source->places[hash].key != key)
+        hash = (hash + 1) % TABLE;
+    return &source->places[hash];
 }
 
 static void discover(const struct blkptr *pointer) {
     bool file_data = pointer_bits(pointer, 48, 8) == 19 && pointer_bits(pointer, 56, 5) == 0;
     uint64_t key = pointer->dva[0].word1;
-    if (!file_data && key != 0 && place_of(key) == source->place_count &&
-        source->place_count < PLACES_MAX)
-        source->places[source->place_count++] = key;
+    struct place *place = place_of(key);
+    if (!file_data && key != 0 && place->number == 0 && source->place_count < PLACES_MAX)
+        *place = (struct place){key, source->place_count++};
 }
 
 // --- Damage
@@ -141,8 +145,6 @@ static void damage_at(const struct step *step, uint8_t *data, size_t size) {
 }
 
 static void damage(size_t place, uint8_t *data, size_t size) {
-    if (place >= source->place_count)
-        return;
     for (size_t i = 0; i < step_count; i++)
         if (step_is_damage(&steps[i]) && steps[i].block % source->place_count == place)
             damage_at(&steps[i], data, size);
@@ -158,8 +160,9 @@ int __wrap_block_read(struct zfs_pool *pool, const struct blkptr *pointer, void 
     int status = __real_block_read(pool, pointer, buffer, size);
     if (status == 0 && discovering)
         discover(pointer);
-    if (status == 0)
-        damage(place_of(pointer->dva[0].word1), buffer, size);
+    const struct place *place = place_of(pointer->dva[0].word1);
+    if (status == 0 && place->number != 0)
+        damage(place->number, buffer, size);
     return status;
 }
 

@@ -16,9 +16,10 @@ static size_t roll(size_t sides) {
 }
 
 static void change_value(struct step *step) {
-    static const uint64_t values[] = {0,    1,         2,         3,         0x7f,    0x80,
-                                      0xff, 0x1ff,     0x7fff,    0xffff,    1 << 20, 1u << 31,
-                                      ~0u,  1ul << 47, 1ul << 62, ~0ul >> 1, ~0ul,    ~0ul - 1};
+    static const uint64_t values[] = {
+        0,      1,        2,        3,   0x7f,      0x80,      0xff,      0x1ff, 0x7fff,
+        0xffff, 1u << 20, 1u << 31, ~0u, 1ul << 47, 1ul << 62, 1ul << 63, ~0ul,  ~0ul - 1,
+    };
     switch (roll(4)) {
     case 0:
         step->value = values[roll(sizeof(values) / sizeof(*values))];
