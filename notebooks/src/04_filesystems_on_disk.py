@@ -613,7 +613,8 @@ for line in ("Dear Anna,   ", "Dear Boris,  ", "Dear Clara,  "):
 vm.stop()
 
 # %% [markdown]
-# All uberblocks of the ring still lead somewhere. `txg=` opens the pool as it was at a transaction group:
+# All uberblocks of the ring still lead somewhere. `txg=` opens the pool as it was at a transaction group
+# (in a shell: `osvlab cat IMAGE:/letter.txt --txg N`):
 
 # %%
 history, versions = [], {}
