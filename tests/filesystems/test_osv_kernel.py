@@ -89,6 +89,18 @@ def test_every_form_leads_to_the_same_kernel_and_files(wrap: object, form: str, 
     assert file.check().ok, file.check()
 
 
+def test_a_kernel_that_is_cut_off_is_not_written(tmp_path: Path) -> None:
+    whole = elf(os.urandom(200_000))
+    file = KernelFile(whole[:150_000])
+    (problem,) = file.check().problems
+    assert "program header 0 at byte 0x40 loads bytes up to " in problem.message
+    assert problem.message.endswith("and there are 0x249f0: the kernel is cut off")
+    with pytest.raises(DamagedError, match="the kernel is cut off"):
+        file.write_elf(tmp_path / "kernel.elf")
+    assert not list(tmp_path.iterdir())
+    assert KernelFile(whole).check().ok
+
+
 def test_a_full_disk_leaves_no_kernel(tmp_path: Path) -> None:
     file = KernelFile(loader(elf(os.urandom(200_000)), "/x"))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)

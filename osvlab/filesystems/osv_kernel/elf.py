@@ -15,7 +15,7 @@ from osvlab.filesystems.base import ByteRange, DamagedError
 from osvlab.filesystems.bootfs import RECORD, BootfsReader, c_bootfs, looks_like_bootfs
 from osvlab.filesystems.structure import Pointer, Structure, declare, stored_bytes
 
-__all__ = ["end_of_elf", "find_bootfs", "is_elf", "kernel_elf"]
+__all__ = ["end_of_elf", "find_bootfs", "is_elf", "kernel_elf", "program_headers", "require_whole"]
 
 C_ELF = declare("""
 struct elf64_header {
@@ -86,6 +86,24 @@ def program_headers(source: ByteRange) -> list[Any]:
         raise DamagedError("kernel", "ELF header", where, f"has {count} program headers of {size} bytes")
     kind = C_ELF.types.elf64_program_header
     return [kind(table[n * PROGRAM_HEADER : (n + 1) * PROGRAM_HEADER]) for n in range(count)]
+
+
+def require_whole(source: ByteRange) -> int:
+    """Return how many program headers an ELF file has, once all that they load is there.
+
+    Raises
+    ------
+    DamagedError
+        The file is cut off, or they cannot be right.
+    """
+    headers = program_headers(source)
+    for index, header in enumerate(headers):
+        end = int(header.offset + header.file_size)
+        if end > source.length:
+            where = source.offset + int(_header(source).program_headers) + index * PROGRAM_HEADER
+            problem = f"loads bytes up to {end:#x}, and there are {source.length:#x}: the kernel is cut off"
+            raise DamagedError("kernel", f"program header {index}", where, problem)
+    return len(headers)
 
 
 def end_of_elf(source: ByteRange) -> int:

@@ -12,7 +12,7 @@ from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError, Source
 from osvlab.filesystems.bootfs import BootfsReader
 from osvlab.filesystems.findings import Findings
-from osvlab.filesystems.osv_kernel.elf import end_of_elf, find_bootfs, is_elf, kernel_elf, program_headers
+from osvlab.filesystems.osv_kernel.elf import end_of_elf, find_bootfs, is_elf, kernel_elf, require_whole
 from osvlab.filesystems.osv_kernel.packed import PackedKernel
 from osvlab.filesystems.structure import Pointer, Structure, declare
 from osvlab.paths import replacing
@@ -164,10 +164,12 @@ class KernelFile:
         Raises
         ------
         DamagedError
-            The kernel cannot be unpacked.
+            The kernel cannot be unpacked, or is cut off.
         OsvlabError
             The file cannot be written.
         """
+        if self.packed is None:
+            require_whole(self._wrapped)
         pieces = self.packed.pieces() if self.packed is not None else self._plain_pieces()
         size = 0
         try:
@@ -214,7 +216,7 @@ class KernelFile:
                     found.count("segments")
         if not found.report().problems:
             with found.gathering():
-                found.count("program headers", len(program_headers(self.elf)))
+                found.count("program headers", require_whole(self.elf))
         return found.report()
 
     def explain(self) -> Structure:
