@@ -103,6 +103,19 @@ def test_a_venv_that_was_moved_is_made_again(checkout: Path, moved: bool) -> Non
         assert "pip install -e ." in ended.stderr
 
 
+def test_it_works_alone(checkout: Path) -> None:
+    (checkout / "binder/apt.txt").write_text("")
+    scripts = checkout / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    scripts.parent.chmod(0o777)
+    (scripts / "pip").write_text(f"#!{checkout.resolve()}/.venv/bin/python\n")
+    (scripts / "python").write_text("#!/bin/sh\n! flock --nonblock .ci/setup true || echo not alone >&2\n")
+    (scripts / "python").chmod(0o755)
+    ended = set_up(checkout)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == "setup: pip install -e .\n"
+
+
 def test_an_unknown_extra_is_refused(checkout: Path) -> None:
     ended = set_up(checkout, "everything")
     assert ended.returncode == 2
