@@ -182,8 +182,7 @@ def build_recipe(
     if check:
         with step("preflight"):
             preflight.check(recipe, kernel)
-    write_image(recipe, kernel, Path(output), options, early, builder)
-    record.save()
+    record.save(write_image(recipe, kernel, Path(output), options, early, builder))
     return Image(output, kernel)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Root:
     seal
         Writes what makes that a filesystem, when `fill` is through.
     placed
-        Is called when the image is in its place.
+        Is called when the image is in its place, with what the host knew of it before.
     format
         Is called with the image once all in front of the filesystem is written; what it starts is ended
         by the stack.
@@ -68,7 +69,7 @@ class Root:
     size: int
     fill: Callable[[FileIO, Progress], object]
     seal: Callable[[], object] = lambda: None
-    placed: Callable[[], object] = lambda: None
+    placed: Callable[[os.stat_result], object] = lambda _: None
     format: Callable[[FileIO, ExitStack], object] = lambda _, __: None
     verify: Callable[[Path], object] | None = None
 

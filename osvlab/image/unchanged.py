@@ -58,18 +58,18 @@ class BuildRecord:
             return False
         try:
             told = json.loads(self._path.read_bytes())
-            return bool(told == {"made of": self._made_of, "image": _identity(self._output)})
+            return bool(told == {"made of": self._made_of, "image": _identity(os.stat(self._output))})
         except (OSError, ValueError):
             return False
 
-    def save(self) -> None:
-        """Write down that the image has been made."""
+    def save(self, image: os.stat_result) -> None:
+        """Write down that the image has been made, and what it was when it got its name."""
         if self._path is None:
             return
         with _noted():
             self._path.unlink(missing_ok=True)  # what it says is no longer so, whether there is room or not
             if self._made_of is not None:
-                told = {"made of": self._made_of, "image": _identity(self._output)}
+                told = {"made of": self._made_of, "image": _identity(image)}
                 with replacing(self._path) as temporary:
                     temporary.write_text(json.dumps(told))
 
@@ -93,8 +93,7 @@ def _lab() -> tuple[tuple[str, int], ...]:
     return tuple((str(file), file.stat().st_mtime_ns) for file in files)
 
 
-def _identity(path: Path) -> list[int]:
-    found = os.stat(path)
+def _identity(found: os.stat_result) -> list[int]:
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns]
 
 

@@ -51,8 +51,10 @@ def write_image(
     options: RootOptions,
     early: bytes,
     builder: Builder | None = None,
-) -> None:
-    """Write the image of a recipe.
+) -> os.stat_result:
+    """Write the image of a recipe, and return what the host knows of the file as it got its name.
+
+    Under that name there may be another at once, by somebody else who builds.
 
     Parameters
     ----------
@@ -105,11 +107,13 @@ def write_image(
             # Whatever is written to the image from now on, even at once, makes it newer than this.
             now = time.time_ns()
             os.utime(stream.fileno(), ns=(now, now - _A_MOMENT))
+            written = os.fstat(stream.fileno())
     except OSError as error:
         if isinstance(error, OsvlabError):
             raise
         raise _write_error(error, output, total) from error
-    root.placed()
+    root.placed(written)
+    return written
 
 
 def _plan(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from osvlab.image import writing
 from osvlab.image.build import build
 from osvlab.image.image import Image
 from osvlab.image.recipe import RecipeError
+from osvlab.image.roots import Root
 from osvlab.image.writing import DiskFullError, ImageError
 from osvlab.kernels import Kernel
 
@@ -219,6 +222,36 @@ def test_a_file_that_changes_is_named(
         build(app, "/hello", fs="zfs", kernel=kernel, output=output)
     assert output.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"x.img"}
+
+
+def test_another_build_of_the_same_image_at_the_same_time(
+    app: Path, kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "x.img"
+    shutil.copytree(app, tmp_path / "other")
+    (tmp_path / "other/etc/motd").write_text("another\n" * 1000)
+    other = build(tmp_path / "other", fs="zfs", kernel=kernel, output=tmp_path / "other.img").path
+    plan = writing.plan_root
+
+    def plan_and_be_overtaken(*options: Any) -> Root:
+        root = plan(*options)
+
+        def placed(written: os.stat_result) -> None:
+            os.replace(other, output)
+            root.placed(written)
+
+        return replace(root, placed=placed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "plan_root", plan_and_be_overtaken)
+        build(app, fs="zfs", kernel=kernel, output=output)
+    with heard() as events:
+        image = build(app, fs="zfs", kernel=kernel, output=output)
+    assert "fill" in steps(events)  # what is there is not what was built of this
+    assert (image.files / "etc/motd").read_bytes() == (app / "etc/motd").read_bytes()
+    root = image.root_partition
+    with open_zfs([ByteRange(image.path, root.offset, root.size)]) as files:
+        assert files.check().ok
 
 
 def test_no_room_is_told_and_leaves_nothing(app: Path, kernel: Kernel, tmp_path: Path) -> None:

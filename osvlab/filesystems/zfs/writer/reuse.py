@@ -54,7 +54,6 @@ class Reuse:
     """
 
     def __init__(self, output: Path, options: Options) -> None:
-        self._output = output
         place = hashlib.sha256(os.fsencode(os.path.realpath(output))).hexdigest()[:32]
         self._needs = _needs(options)
         self._fd = -1
@@ -98,12 +97,15 @@ class Reuse:
         if file.version is not None and file.version[2] < self._started - _TICK:
             self._new.append(((*file.version, file.size), blocks))
 
-    def save(self) -> None:
-        """Write down what is known of the new image, which is in its place now, if there is room for it."""
+    def save(self, written: os.stat_result) -> None:
+        """Write down what is known of the new image, as it was written, if there is room for it.
+
+        It is in its place now, or another is that was built at the same time.
+        """
         if self._record is None:
             return
         self._record.unlink(missing_ok=True)
-        image = _identity(os.stat(self._output))
+        image = _identity(written)
         rest = struct.pack("<5Q", *image, len(self._new)) + b"".join(_dump(self._new))
         with contextlib.suppress(OSError, OsvlabError), replacing(self._record) as temporary:
             temporary.write_bytes(_MAGIC + hashlib.sha256(rest).digest() + self._needs + rest)

@@ -42,7 +42,7 @@ class Site:
             stream.seek(1 << 20)
             write_zfs(plan, stream, sparse=True, reuse=reuse)
         if reuse is not None:
-            reuse.save()
+            reuse.save(os.stat(self.image))
             reuse.close()
         return self.image.read_bytes()
 
