@@ -44,7 +44,7 @@ def refuse_for_vm(tree: Directory, filesystem: Filesystem) -> None:
     for path, node in tree.walk():
         if isinstance(node, HostFile | Content) and node.size > LARGEST:
             raise TreeError(
-                f"{show(path)} has {format_size(node.size)}: 4 GiB is too much to be sent into an empty VM",
+                f"{show(path)} has {format_size(node.size)}, too much to be sent into an empty VM",
                 hint="Let the host fill the image, with via='host'.",
             )
 

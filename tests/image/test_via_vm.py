@@ -260,7 +260,7 @@ def test_a_file_of_four_gibibytes(app: Path, kernel: Kernel, tmp_path: Path) -> 
     with open(app / "etc/huge", "wb") as file:
         file.truncate(1 << 32)
     said = refused(app, tmp_path, kernel=kernel, fs="zfs")
-    assert said.startswith("/etc/huge has 4294967296 bytes; 4 GiB is too much")
+    assert said.startswith("/etc/huge has 4 GiB, too much to be sent into an empty VM")
     assert "via='host'" in said
     os.truncate(app / "etc/huge", (1 << 32) - 1)
     refuse_for_vm(read_tree(app), Filesystem.ZFS)
