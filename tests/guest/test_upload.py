@@ -223,6 +223,18 @@ def test_links_on_the_way_stay_below_the_prefix(daemon: Callable[..., Daemon], t
     assert not any(outside.iterdir())
 
 
+def test_a_directory_that_is_a_link_here_stays_below_the_prefix(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o751)
+    link = record(b"d", os.fsencode(outside), 0o120777)
+    running = daemon()
+    assert send(running.address, link + record(b"d", b"", 0o040700) + TRAILER) == "ok\n"
+    assert outside.stat().st_mode & 0o777 == 0o751
+    assert (running.prefix / str(outside).lstrip("/")).stat().st_mode & 0o777 == 0o700
+
+
 def test_what_is_neither_file_nor_link_is_passed_over(daemon: Callable[..., Daemon]) -> None:
     running = daemon()
     stream = record(b"null", b"12345", 0o20666) + record(b"f", b"f")

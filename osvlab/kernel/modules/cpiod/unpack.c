@@ -130,25 +130,15 @@ static int put_link(const struct unpacking *to, int directory, const char *name,
     return 0;
 }
 
-static int put_directory(struct unpacking *to, int directory, const char *name,
-                         const struct entry *entry, const char **error) {
-    struct stat found;
+// It was made on the way there, if need be.
+static int put_directory(struct unpacking *to, int directory, const struct entry *entry,
+                         const char **error) {
     *error = "a directory with data in it";
     if (entry->size != 0)
         return -1;
     if (to->how->keep_times && !directories_add(&to->memory, entry))
         return failed(error);
-    if (!*name || !strcmp(name, ".")) // the root itself, which is there
-        return fchmod(directory, entry->mode & 07777) < 0 ? failed(error) : 0;
-    if (mkdirat(directory, name, 0755) < 0) {
-        if (errno != EEXIST)
-            return failed(error);
-        if (fstatat(directory, name, &found, 0) < 0 || !S_ISDIR(found.st_mode)) {
-            errno = EEXIST;
-            return failed(error);
-        }
-    }
-    return fchmodat(directory, name, entry->mode & 07777, 0) < 0 ? failed(error) : 0;
+    return fchmod(directory, entry->mode & 07777) < 0 ? failed(error) : 0;
 }
 
 static int put_regular(struct unpacking *to, int directory, const char *name,
@@ -163,10 +153,12 @@ static int put_regular(struct unpacking *to, int directory, const char *name,
 }
 
 static int put(struct unpacking *to, const struct entry *entry, const char **error) {
+    static char inside[ENTRY_NAME_SIZE + 1]; // of a directory the place is in it
     const char *name;
     if (to->how->verbose && !S_ISLNK(entry->mode))
         printf("Adding %s...\n", entry->name);
-    int directory = place_open(to->root, entry->name, &name);
+    snprintf(inside, sizeof(inside), "%s%s", entry->name, S_ISDIR(entry->mode) ? "/" : "");
+    int directory = place_open(to->root, inside, &name);
     if (directory < 0) {
         *error = errno == EXDEV ? "the name leads out of the prefix" : strerror(errno);
         return -1;
@@ -174,7 +166,7 @@ static int put(struct unpacking *to, const struct entry *entry, const char **err
     int status;
     *error = "a file without a name";
     if (S_ISDIR(entry->mode))
-        status = put_directory(to, directory, name, entry, error);
+        status = put_directory(to, directory, entry, error);
     else if (!*name || !strcmp(name, "."))
         status = -1;
     else if (S_ISREG(entry->mode))
