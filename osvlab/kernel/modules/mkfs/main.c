@@ -76,8 +76,10 @@ static int disk_read(struct zfs_disk *disk, uint64_t offset, void *buffer, size_
     for (size_t done = 0; done < size;) {
         ssize_t got =
             pread(file->descriptor, (char *)buffer + done, size - done, (off_t)(offset + done));
-        if (got <= 0 && errno != EINTR)
-            return got == 0 ? -EIO : -errno;
+        if (got == 0) // the end, whatever errno says
+            return -EIO;
+        if (got < 0 && errno != EINTR)
+            return -errno;
         done += got > 0 ? (size_t)got : 0;
     }
     return 0;
