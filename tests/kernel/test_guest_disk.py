@@ -163,6 +163,12 @@ def test_files_larger_than_memory_are_written_and_read(
     assert text.endswith(f"{what}: ok\n")
 
 
+def test_names_are_made_that_need_more_than_all_memory(kind: Kind, image: Image, disk: Path) -> None:
+    if kind is not Kind.ZFS:
+        pytest.skip("the other one keeps all in memory")
+    assert "many: ok" in console(image, disk, f"{MOUNT}; /disk many /data 8000", memory=20)
+
+
 def test_a_disk_that_is_full_says_so_and_takes_more_when_there_is_room(image: Image, disk: Path) -> None:
     assert "full: ok" in console(image, disk, f"{MOUNT}; /disk full /data", memory=256)
 

@@ -77,7 +77,8 @@ void guest_pool_free(struct guest_pool *pool);   // and is gone
 int guest_enter(struct guest_mount *mount);      // locks the pool; -EIO: there is none any more
 void guest_leave(struct guest_mount *mount);
 int guest_commit(struct guest_pool *pool,
-                 bool always); // what ZFS has been given; the pool is locked
+                 bool always);                 // what ZFS has been given; the pool is locked
+int guest_keep_bound(struct guest_pool *pool); // commits if ZFS holds much in memory
 // Whether what failed for want of memory or space may be tried again: once, after a commit.
 bool guest_again(struct guest_pool *pool, int status, bool *tried);
 int guest_failed(struct guest_pool *pool, int error); // notes and tells the first one; gives it

@@ -68,18 +68,27 @@ int guest_read_directory(struct vnode *directory, u64 position, struct directory
     return status;
 }
 
+// Before a change of names: with the pool locked, and with memory for it.
+static int begin(struct guest_mount *mount) {
+    int status = guest_enter(mount);
+    if (status < 0)
+        return status;
+    guest_forget(mount);
+    guest_keep_bound(mount->pool);
+    return 0;
+}
+
 static int create(struct vnode *directory, const char *name, size_t length,
                   const struct zfs_new *new, struct vnode **out) {
     struct guest_mount *mount = guest_mount_of(directory);
     if (directory->links == 0)
         return -ENOENT; // it was removed while somebody stood in it
-    int status = guest_enter(mount);
+    int status = begin(mount);
     if (status < 0)
         return status;
     bool tried = false;
     uint64_t object;
     *out = NULL;
-    guest_forget(mount);
     do
         status = zfs_create(mount->dataset, directory->inode, name, length, new, &object);
     while (guest_again(mount->pool, status, &tried));
@@ -112,7 +121,7 @@ int guest_link(struct vnode *directory, const char *name, size_t length, struct 
     struct guest_mount *mount = guest_mount_of(directory);
     if (directory->links == 0 || vnode->links == 0)
         return -ENOENT;
-    int status = guest_enter(mount);
+    int status = begin(mount);
     if (status < 0)
         return status;
     bool tried = false;
@@ -156,10 +165,9 @@ static void drop_unseen(struct vnode *vnode) {
 
 int guest_remove(struct vnode *directory, const char *name, size_t length, struct vnode *victim) {
     struct guest_mount *mount = guest_mount_of(directory);
-    int status = guest_enter(mount);
+    int status = begin(mount);
     if (status < 0)
         return status;
-    guest_forget(mount);
     bool tried = false;
     do
         status = zfs_remove(mount->dataset, directory->inode, name, length, true);
@@ -182,10 +190,9 @@ int guest_rename(struct vnode *from, const char *old_name, size_t old_length, st
         return -EINVAL; // as Linux says of a filesystem that cannot
     if (to->links == 0)
         return -ENOENT;
-    int status = guest_enter(mount);
+    int status = begin(mount);
     if (status < 0)
         return status;
-    guest_forget(mount);
     bool tried = false;
     do
         status = zfs_rename(mount->dataset, from->inode, old_name, old_length, to->inode, new_name,

@@ -176,9 +176,7 @@ int guest_give(struct vnode *vnode, u64 offset, const u8 *data, size_t size) {
     int status = mount->pool->error;
     if (status == 0)
         status = give(mount, vnode->inode, offset, data, size);
-    if (status == 0 && zfs_dirty_bytes(mount->pool->zfs) > guest_dirty_bound() * PAGE_SIZE)
-        status = guest_commit(mount->pool, true);
-    return status;
+    return status == 0 ? guest_keep_bound(mount->pool) : status;
 }
 
 // One run of dirty pages. 0: there was none; 1: it is written; or an error.

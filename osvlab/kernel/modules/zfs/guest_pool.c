@@ -45,6 +45,11 @@ int guest_commit(struct guest_pool *pool, bool always) {
     return status < 0 ? guest_failed(pool, status) : 0;
 }
 
+int guest_keep_bound(struct guest_pool *pool) {
+    bool much = zfs_dirty_bytes(pool->zfs) > guest_dirty_bound() * PAGE_SIZE;
+    return much ? guest_commit(pool, true) : 0;
+}
+
 bool guest_again(struct guest_pool *pool, int status, bool *tried) {
     if (*tried || (status != -ENOSPC && status != -ENOMEM))
         return false;

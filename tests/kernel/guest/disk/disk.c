@@ -296,6 +296,14 @@ static void map_big(size_t size) {
     CHECK(munmap(map, size) == 0 && close(fd) == 0);
 }
 
+static void make_many(size_t count) {
+    char name[64];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "folder %zu", i);
+        CHECK(mkdir(name, 0755) == 0);
+    }
+}
+
 static void fill_up(void) {
     static uint8_t buffer[1 << 16];
     char name[64] = "name";
@@ -605,6 +613,8 @@ int main(int count, char **arguments) {
         write_big(size);
     else if (strcmp(what, "map") == 0)
         map_big(size);
+    else if (strcmp(what, "many") == 0)
+        make_many(strtoul(arguments[3], NULL, 10));
     else if (strcmp(what, "full") == 0)
         fill_up();
     else if (strcmp(what, "append") == 0)
