@@ -55,21 +55,21 @@ int gang_read(struct zfs_pool *pool, const struct blkptr *pointer, const struct 
     return status == 0 && done != size ? -EIO : status;
 }
 
-// From the first copy that is whole: NULL if none is.
-static struct gang_header *find_header(struct zfs_pool *pool, const struct blkptr *pointer,
-                                       unsigned depth) {
+// From the first copy that is whole. When none is, its members stay taken: a loss of space, not of data.
+static int find_header(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth,
+                       const struct gang_header **out) {
     struct gang_header *header = depth < GANG_DEPTH ? &pool->memory->change[depth] : NULL;
-    for (int i = 0; i < 3 && header != NULL; i++)
-        if (!dva_empty(&pointer->dva[i]) &&
-            read_header(pool, pointer, &pointer->dva[i], header) == 0)
-            return header;
-    return NULL;
+    int status = -EIO;
+    for (int i = 0; i < 3 && header != NULL && status < 0 && status != -ENOMEM; i++)
+        if (!dva_empty(&pointer->dva[i]))
+            status = read_header(pool, pointer, &pointer->dva[i], header);
+    *out = status == 0 ? header : NULL;
+    return status == -ENOMEM ? status : 0;
 }
 
-// A header that cannot be read leaves its members taken: a loss of space, not of data.
 int gang_prepare(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth) {
-    const struct gang_header *header = find_header(pool, pointer, depth);
-    int status = 0;
+    const struct gang_header *header;
+    int status = find_header(pool, pointer, depth, &header);
     for (int i = 0; i < 3 && status == 0 && header != NULL; i++)
         status = block_prepare_space(pool, &header->child[i], depth + 1);
     return status;
@@ -77,7 +77,8 @@ int gang_prepare(struct zfs_pool *pool, const struct blkptr *pointer, unsigned d
 
 void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned depth) {
     uint64_t unit = (uint64_t)1 << pool->ashift;
-    const struct gang_header *header = find_header(pool, pointer, depth);
+    const struct gang_header *header;
+    find_header(pool, pointer, depth, &header);
     for (int i = 0; i < 3 && header != NULL; i++)
         block_free_space(pool, &header->child[i], depth + 1);
     for (int i = 0; i < 3; i++)

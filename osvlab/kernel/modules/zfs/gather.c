@@ -44,13 +44,18 @@ static int flush_overlapping(struct zfs_pool *pool, const struct run *own, uint6
     return status;
 }
 
-int gather_read(struct zfs_pool *pool, uint64_t offset, void *buffer, size_t size) {
-    int status = flush_overlapping(pool, NULL, offset, size);
-    return status < 0 ? status : pool->disk->read(pool->disk, VDEV_DATA + offset, buffer, size);
-}
-
 static bool holds(const struct run *run, uint64_t offset, size_t size) {
     return run->length > 0 && offset >= run->offset && offset + size <= run->offset + run->length;
+}
+
+int gather_read(struct zfs_pool *pool, uint64_t offset, void *buffer, size_t size) {
+    for (const struct run *run = pool->memory->runs; run < pool->memory->runs + RUNS; run++)
+        if (holds(run, offset, size)) {
+            memcpy(buffer, run->data + (offset - run->offset), size);
+            return 0;
+        }
+    int status = flush_overlapping(pool, NULL, offset, size);
+    return status < 0 ? status : pool->disk->read(pool->disk, VDEV_DATA + offset, buffer, size);
 }
 
 static bool takes(const struct run *run, uint64_t offset, size_t size) {
