@@ -233,13 +233,21 @@ def test_datasets_in_datasets(tool: ZfsTool, image: Path, zdb_or_none: Callable[
         tool.export()
 
 
-def test_what_is_forgotten_without_memory_leaves_the_delete_queue(tool: ZfsTool, image: Path) -> None:
-    """Its number is another file's soon, which must not be destroyed at the next start."""
+@pytest.mark.parametrize("target", [[], [b"t" * 1000]])
+def test_what_is_forgotten_without_memory_leaves_the_delete_queue(
+    tool: ZfsTool, image: Path, target: list[bytes]
+) -> None:
+    """Its number is another file's soon, which must not be destroyed at the next start.
+
+    A long target lies in a block of its own.
+    """
     tool.format(image, "lab")
     tool.open(image, "lab")
     tool.put(b"/other", b"words" * 40000)
     for every in range(1, 20):
-        tool.put(b"/removed", b"words")
+        tool.run("make", b"/removed", "120777" if target else "100644", *target)
+        if not target:
+            tool.put(b"/removed", b"words")
         number = tool.stat(b"/removed").object
         tool.run("rm", "/removed", 1)
         tool.run("sync")

@@ -378,16 +378,19 @@ int object_allocate(struct object_set *set, uint8_t type, uint32_t block_size, u
 
 int object_free(struct object_set *set, uint64_t number) {
     struct object *object;
-    struct buffer *block;
+    struct buffer *block = NULL;
     struct dnode *slot;
     int error = object_hold(set, number, &object);
     if (error < 0)
         return error;
     struct blkptr *spill = object_spill(object);
-    error = object->holds > 1 ? -EBUSY : object_cut(object, 0);
-    if (error == 0 && spill != NULL)
+    error = object_dnode_block(set, number, &block, &slot);
+    if (error == 0)
+        error = object->holds > 1 ? -EBUSY : object_cut(object, 0);
+    if (error == 0 && spill != NULL) // without it the attributes make no sense any more: comes last
         error = object_free_pointer(object, spill);
-    if (error < 0 || (error = object_dnode_block(set, number, &block, &slot)) < 0) {
+    if (error < 0) {
+        buffer_put(block);
         object_put(object);
         return error;
     }
