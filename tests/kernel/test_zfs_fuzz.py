@@ -41,3 +41,14 @@ def test_damage_does_no_harm(
 ) -> None:
     monkeypatch.setenv("POOLS", str(make_pool(zfs_program, tmp_path)))
     host.run(zfs_build("pool_blind", *fuzz.POOL), "1500", "1")
+
+
+def test_what_says_it_was_just_written_is_not_believed(
+    zfs_build: Callable[..., Path], zfs_program: Path, tmp_path: Path
+) -> None:
+    tool, image = ZfsTool(zfs_program, tmp_path), tmp_path / "pool.img"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    tool.format(image, "p")
+    tool.close()
+    host.run(zfs_build("zfs_rewrite_test"), str(image))

@@ -154,17 +154,26 @@ int gang_write(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *dat
     return status;
 }
 
+// That the pointer is of this group's making is what it says, so its members are not believed either.
 int gang_rewrite(struct zfs_pool *pool, struct blkptr *pointer, const uint8_t *data,
                  unsigned depth) {
+    size_t left = pointer_stored(pointer);
     if (depth >= GANG_DEPTH)
         return -EIO;
     struct gang_header *header = &pool->memory->change[depth];
     int status = read_header(pool, pointer, &pointer->dva[0], header);
     for (int i = 0; i < 3 && status == 0; i++) {
-        if (block_is_hole(&header->child[i]))
+        struct blkptr *child = &header->child[i];
+        if (block_is_hole(child))
             continue;
-        status = block_rewrite_stored(pool, &header->child[i], data, depth + 1);
-        data += pointer_stored(&header->child[i]);
+        size_t size = pointer_stored(child);
+        if (size > left) {
+            status = -EIO;
+            break;
+        }
+        status = block_rewrite_stored(pool, child, data, depth + 1);
+        data += size;
+        left -= size;
     }
     return status < 0 ? status : write_header(pool, pointer, header);
 }

@@ -2,12 +2,14 @@
 // given out in such an order (space.c), so most of a transaction group is a few long runs; and what
 // later passes write again in its place is only memory until the run is written.
 //
-// Invariant: no two runs overlap, and nothing is read from the disk that still lies in a run.
+// Invariant: no two runs overlap, all lie in the data area, and nothing is read from the disk that
+// still lies in a run.
 
 #include <errno.h>
 #include <string.h>
 
 #include "blocks.h"
+#include "label.h"
 
 static bool overlaps(const struct run *run, uint64_t offset, uint64_t size) {
     return run->length > 0 && offset < run->offset + run->length && run->offset < offset + size;
@@ -80,7 +82,10 @@ static struct run *find_run(struct zfs_pool *pool, uint64_t offset, size_t size,
 
 int gather_write(struct zfs_pool *pool, uint64_t offset, const void *data, size_t size) {
     size_t unit = (size_t)1 << pool->ashift, whole = (size + unit - 1) & ~(unit - 1);
+    uint64_t end = pool->labels->asize;
     int status = 0;
+    if (whole > end || offset > end - whole) // a damaged pointer that says it is of this group
+        return -EIO;
     if (whole >= RUN_MAX) { // not worth a copy
         status = flush_overlapping(pool, NULL, offset, whole);
         return status < 0 ? status : pool->disk->write(pool->disk, VDEV_DATA + offset, data, size);
