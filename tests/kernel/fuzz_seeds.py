@@ -63,20 +63,41 @@ def configuration() -> bytes:
     return packed
 
 
+LIST, READ, WRITE, RESIZE, MAKE, REMOVE, MOVE, POOL, FAIL = range(8, 17)  # see pool_fuzz.c
+MANY, SYNC, REOPEN, PIECES, TRUNCATE = 0x10, 4, 0xBC, 4, 1  # how
+assert REOPEN % 5 == 3
+
+
+def step(what: int, how: int = 0, block: int = 0, at: int = 0, other: int = 0, value: int = 0) -> bytes:
+    return struct.pack("<BBHHHQ", what, how, block, at, other, value)
+
+
+def pool_scripts(which: int) -> list[bytes]:
+    """Calls on a pool without damage: each kind alone, and what makes tables grow and blocks fall apart."""
+    last = step(READ, other=which)
+    single = [
+        step(LIST, block=number) + step(what, how, number, 300, 60_000, 7) + last
+        for what in range(LIST, FAIL + 1)
+        for how in (0, 1, 3)
+        for number in (0, 5)
+    ]
+    many = step(MAKE, MANY, at=399) + step(POOL, SYNC) + step(MAKE, MANY, at=399, other=1)
+    apart = (
+        step(FAIL, PIECES, value=8)
+        + step(MAKE, 0, 0, 9, 9)
+        + step(WRITE, 0, 1, 0, 60_000)
+        + step(POOL, SYNC)
+    )
+    again = step(POOL, REOPEN) + step(LIST, block=1) + step(RESIZE, TRUNCATE, 1) + step(REMOVE, block=2)
+    return [*single, many + last, many + again + last, apart + last, apart + again + step(POOL, SYNC) + last]
+
+
 def seeds(target: str, images: Sequence[Path]) -> list[bytes]:
     """Return some inputs that are whole; of pools, steps that damage nothing."""
     if target == "label":
         return pool_labels(images)
     if target == "pool":
-        calls = [
-            bytes([what, how]) + number.to_bytes(2, "little") + bytes([1, 0, which, 1]) + bytes(8)
-            for what in range(8, 17)
-            for how in range(5)
-            for number in range(0, 12, 3)
-            for which in range(len(images))
-        ]
-        return [bytes([8, 0]) + number.to_bytes(2, "little") + bytes(12) + call
-                for number in range(4) for call in calls]  # fmt: skip
+        return [script for which in range(len(images)) for script in pool_scripts(which)]
     return {
         "codec": [bytes([kind, 0, 1]) + b"some words and some words " * 9 for kind in range(6)],
         "disk": [bytes(2) + written(write_rofs), bytes(2) + written(write_bootfs)],

@@ -34,6 +34,7 @@ static size_t source_count;
 static bool discovering;
 static long transfers_left = -1; // until the disk fails; < 0: it does not
 static long checksums_left = -1; // until one is wrong; < 0: none is
+static uint64_t largest_piece;   // of free space; 0: as it is
 
 enum { CONFIGURATION, UBERBLOCK, FIRST_BLOCK }; // the first places
 
@@ -82,6 +83,7 @@ struct zfs_disk *pool_disk(size_t which, const struct step *damage, size_t count
     steps = damage;
     step_count = count;
     transfers_left = checksums_left = -1;
+    largest_piece = 0;
     if (source->data != NULL)
         munmap(source->data, source->disk.size);
     source->data =
@@ -93,6 +95,10 @@ struct zfs_disk *pool_disk(size_t which, const struct step *damage, size_t count
 void pool_fails_after(long transfers, long checksums) {
     transfers_left = transfers;
     checksums_left = checksums;
+}
+
+void pool_largest_piece(uint64_t size) {
+    largest_piece = size;
 }
 
 void pool_discover(bool on) {
@@ -180,6 +186,14 @@ int __wrap_label_candidate(struct zfs_pool *pool, struct uberblock *out) {
     if (status == 0)
         damage(UBERBLOCK, (uint8_t *)out, sizeof(*out));
     return status;
+}
+
+int __real_space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset);
+int __wrap_space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset);
+int __wrap_space_allocate(struct zfs_pool *pool, unsigned copy, uint64_t size, uint64_t *offset) {
+    if (largest_piece > 0 && size > largest_piece)
+        return -ENOSPC;
+    return __real_space_allocate(pool, copy, size, offset);
 }
 
 // Checksums are right, as if who did the damage had seen to that, and cost nothing.

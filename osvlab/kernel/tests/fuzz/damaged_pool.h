@@ -23,5 +23,7 @@ size_t pools_open(const char *names); // image files, divided by colons; how man
 struct zfs_disk *pool_disk(size_t which, const struct step *steps, size_t count);
 // After so many more, the disk fails, a checksum is wrong; < 0: never.
 void pool_fails_after(long transfers, long checksums);
+// The largest piece of free space, as if it were fragmented; 0: as it is.
+void pool_largest_piece(uint64_t size);
 // What is read in between are the blocks that steps can damage from then on.
 void pool_discover(bool on);

@@ -102,7 +102,7 @@ static void do_resize(const struct step *step) {
         zfs_set_attributes(dataset, object_of(step), step->how >> 1, &attributes);
 }
 
-static void do_make(const struct step *step) {
+static void make_one(const struct step *step) {
     static const uint32_t modes[] = {0100644, 040755, 0120777, 020600};
     char name[256], target[1024];
     size_t length = 1 + step->at % 254;
@@ -115,6 +115,26 @@ static void do_make(const struct step *step) {
     uint64_t object, directory = entry->type == 4 ? entry->object : entry->directory;
     if (zfs_create(dataset, directory, name, length, &new, &object) == 0 && (step->how & 3) == 0)
         zfs_write(dataset, object, step->value % 300000, buffer, step->at);
+}
+
+// So many that tables have to grow.
+static void make_many(const struct step *step) {
+    struct zfs_new new = {.mode = 0100644};
+    const struct entry *entry = entry_of(step->block);
+    uint64_t object, directory = entry->type == 4 ? entry->object : entry->directory;
+    char name[100];
+    for (unsigned i = 0; i < step->at % 400; i++) {
+        int length = snprintf(name, sizeof(name),
+                              "%u, a name of %u and so long that it fills tables", i, step->other);
+        zfs_create(dataset, directory, name, (size_t)length, &new, &object);
+    }
+}
+
+static void do_make(const struct step *step) {
+    if (step->how & 0x10)
+        make_many(step);
+    else
+        make_one(step);
 }
 
 static void do_remove(const struct step *step) {
@@ -179,14 +199,16 @@ static bool do_pool(const struct step *step) {
 }
 
 static void do_fail(const struct step *step) {
-    if (step->how % 4 == 0)
+    if (step->how % 5 == 0)
         shim_fail_every = (long)(step->value % 500);
-    else if (step->how % 4 == 1)
+    else if (step->how % 5 == 1)
         pool_fails_after((long)(step->value % 500), -1);
-    else if (step->how % 4 == 2)
+    else if (step->how % 5 == 2)
         pool_fails_after(-1, (long)(step->value % 100));
-    else
+    else if (step->how % 5 == 3)
         shim_cache(step->value % (1 << 22));
+    else
+        pool_largest_piece(step->value % 128 << 9);
 }
 
 // False: the pool is gone.
