@@ -17,12 +17,17 @@ __all__ = ["CommandError", "join_command_line", "parse_command", "quote", "split
 
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r\n]+)
+    r"""(?P<blank>[ \t\r\n\f\v]+)
       | (?P<end>;|&!|&|!)
       | "(?P<quoted>(?:\\.|[^"\\])*)"
-      | (?P<bare>(?:\\.|[^ \t\r\n;&!"\\])(?:\\.|[^ \t\r\n;&!\\])*)""",
+      | (?P<bare>(?:\\.|[^ \t\r\n\f\v;&!"\\])(?:\\.|[^ \t\r\n\f\v;&!\\])*)""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+# What parts options in the guest; in commands there are more blanks.
+_BLANKS = " \t\n"
+_OPTIONS = re.compile(r"(?:[ \t\n]*-(?:\\.?|[^ \t\n\\])*)*", re.DOTALL)
 
 
 class CommandError(OsvlabError, ValueError):
@@ -85,9 +90,9 @@ def split_command_line(line: str) -> tuple[str, str]:
     >>> split_command_line("--rootfs=rofs --verbose /hello --loud")
     ('--rootfs=rofs --verbose', '/hello --loud')
     """
-    options = re.match(r"(?:\s*-(?:\\.|[^\s\\])*(?=\s|$))*", line, re.DOTALL)
+    options = _OPTIONS.match(line)
     assert options is not None  # the pattern also matches nothing
-    return options[0].strip(), line[options.end() :].strip()
+    return _trimmed(options[0]), _trimmed(line[options.end() :])
 
 
 def join_command_line(options: str, command: str) -> str:
@@ -98,4 +103,12 @@ def join_command_line(options: str, command: str) -> str:
     >>> join_command_line("--verbose", "/hello"), join_command_line("", "/hello")
     ('--verbose /hello', '/hello')
     """
-    return " ".join(part for part in (options, command.strip()) if part)
+    return " ".join(part for part in (options, _trimmed(command)) if part)
+
+
+def _trimmed(text: str) -> str:
+    """Take away the blanks around a text, but for one that a backslash makes an ordinary character."""
+    begun = text.lstrip(_BLANKS)
+    bare = begun.rstrip(_BLANKS)
+    backslashes = len(bare) - len(bare.rstrip("\\"))
+    return begun[: len(bare) + backslashes % 2]

@@ -48,8 +48,15 @@ def test_quoted_words_are_read_back(words: list[str]) -> None:
         ("--verbose", ("--verbose", "")),
         ("", ("", "")),
         ("  --a /x ", ("--a", "/x")),
+        ("--a=b\\  /x\\  ", ("--a=b\\ ", "/x\\ ")),
+        ("--a=b\u00a0c\x1c /x", ("--a=b\u00a0c\x1c", "/x")),
+        ("--a\\", ("--a\\", "")),
     ],
 )
 def test_options_end_where_the_command_starts(line: str, parts: tuple[str, str]) -> None:
     assert split_command_line(line) == parts
     assert split_command_line(join_command_line(*parts)) == parts
+
+
+def test_all_blanks_of_the_guest_part_words() -> None:
+    assert parse_command("/x\fa\vb\rc\u00a0d") == [["/x", "a", "b", "c\u00a0d"]]
