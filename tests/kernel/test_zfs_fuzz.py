@@ -43,12 +43,16 @@ def test_damage_does_no_harm(
     host.run(zfs_build("pool_blind", *fuzz.POOL), "1500", "1")
 
 
-def test_what_says_it_was_just_written_is_not_believed(
-    zfs_build: Callable[..., Path], zfs_program: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def empty(zfs_program: Path, tmp_path: Path) -> Path:
     tool, image = ZfsTool(zfs_program, tmp_path), tmp_path / "pool.img"
     with image.open("wb") as file:
         file.truncate(64 << 20)
     tool.format(image, "p")
     tool.close()
-    host.run(zfs_build("zfs_rewrite_test"), str(image))
+    return image
+
+
+@pytest.mark.parametrize("name", ["zfs_rewrite_test", "zfs_wrong_test"])
+def test_what_fuzzing_found_stays_an_error(name: str, zfs_build: Callable[..., Path], empty: Path) -> None:
+    host.run(zfs_build(name), str(empty))

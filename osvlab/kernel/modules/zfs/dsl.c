@@ -9,6 +9,7 @@ int dsl_hold(struct zfs_pool *pool, uint64_t number, uint8_t type, struct object
     int error = object_hold(pool->mos, number, out);
     if (error == 0 && ((*out)->dnode.bonus_type != type || (*out)->dnode.bonus_length < length)) {
         object_put(*out);
+        *out = NULL; // whoever cleans up puts what there is
         error = -ENOENT;
     }
     if (error != -ENOENT)

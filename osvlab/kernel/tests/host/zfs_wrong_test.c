@@ -1,0 +1,45 @@
+// Pools in which one object is said to be another: an error, and nothing is let go of twice.
+//
+// zfs_wrong_test IMAGE
+
+#include "check.h"
+#include "dataset.h"
+#include "zfs_shim.h"
+
+static struct file_disk disk;
+
+static struct zfs_pool *open_pool(void) {
+    struct zfs_pool *pool;
+    CHECK(zfs_import(&disk.disk, 1, 0, &pool), 0);
+    return pool;
+}
+
+static void close_pool(struct zfs_pool *pool) {
+    zfs_abandon(pool);
+    CHECK(shim_memory, 0);
+}
+
+// Names the object directory as what the pool's root shows.
+static void test_a_dataset_that_is_none(void) {
+    struct zfs_pool *pool = open_pool();
+    struct zfs_dataset *dataset;
+    struct object *object;
+    uint64_t directory;
+    CHECK(zap_lookup(pool->mos, 1, "root_dataset", 8, 1, &directory), 0);
+    CHECK(dsl_hold(pool, directory, TYPE_DSL_DIR, &object), 0);
+    ((struct dsl_dir *)object_change_bonus(object))->head_dataset = 1;
+    object_put(object);
+    CHECK(zfs_dataset_open(pool, zfs_pool_name(pool), &dataset), -EIO);
+    CHECK(zfs_dataset_open(pool, zfs_pool_name(pool), &dataset), -EIO);
+    close_pool(pool);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2)
+        return 2;
+    shim_start(1);
+    file_disk_open(&disk, argv[1]);
+    test_a_dataset_that_is_none();
+    file_disk_close(&disk);
+    return 0;
+}
