@@ -22,6 +22,9 @@ FLAGS += ["-fno-sanitize-recover=all"]
 # The quarantine of freed memory is small: a pool takes a megabyte, and fresh pages cost more than the rest.
 SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=8:malloc_context_size=8"}
 
+CHUNK = 300
+"""Seconds after which a fuzzer starts anew with what it found: those in Python come to need more memory."""
+
 
 def wrapped(*names: str) -> list[str]:
     """The linker's options that put functions of a target in front of those."""
@@ -113,19 +116,24 @@ def run(
 
     `quiet`: what the target prints is of no interest. Python tells there what broke it.
     """
-    limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={longest}", "-timeout=10"]
-    limits += ["-rss_limit_mb=2048", f"-artifact_prefix={corpus.parent}/"]
-    ended = subprocess.run(
-        [*command, *limits, corpus],
-        stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
-        stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
-        env={**os.environ, **SANITIZERS, **(environment or {})},
-        check=False,
-    )
-    told = (ended.stderr if quiet else ended.stdout).decode(errors="replace")
-    lines = [line for line in told.splitlines() if not re.match(r"#\d+\s+(NEW|REDUCE|pulse) ", line)]
-    told = "\n".join(lines)
-    assert ended.returncode == 0, f"{told[-6000:]}\nto repeat this: {' '.join(map(str, command))} FILE"
-    assert "Done" in told, told[-3000:]
-    summary = [line for line in lines if re.match(r"#\d+\s.*cov: ", line)][-1]
-    print(f"{summary}; {re.findall(r'Done .*', told)[-1]}")
+    limits = [
+        f"-max_len={longest}",
+        "-timeout=20",
+        "-rss_limit_mb=2048",
+        f"-artifact_prefix={corpus.parent}/",
+    ]
+    while seconds > 0:
+        now = min(seconds, CHUNK)
+        seconds -= now
+        ended = subprocess.run(
+            [*command, *limits, f"-max_total_time={max(1, round(now))}", corpus],
+            stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
+            stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
+            env={**os.environ, **SANITIZERS, **(environment or {})},
+            check=False,
+        )
+        told = (ended.stderr if quiet else ended.stdout).decode(errors="replace")
+        lines = [line for line in told.splitlines() if not re.match(r"#\d+\s+(NEW|REDUCE|pulse) ", line)]
+        told = "\n".join(lines)
+        assert ended.returncode == 0, f"{told[-6000:]}\nto repeat this: {' '.join(map(str, command))} FILE"
+        print([line for line in lines if re.match(r"#\d+\s+DONE ", line)][-1])

@@ -83,7 +83,8 @@ def kernels(data: bytes) -> None:
 
 def leaves(data: bytes) -> None:
     head = struct.pack("<3QI", C.ZAP_LEAF, 0, 0, C.ZAP_LEAF_MAGIC)
-    block = (head + data).ljust(2048, b"\0")[:2048]
+    size = 2048 if len(data) < 2048 else 16384
+    block = (head + data).ljust(size, b"\0")[:size]
     with suppress(ValueError):
         leaf = Leaf(block, ValueError)
         assert len(leaf.numbers()[0]) == leaf.count

@@ -15,7 +15,9 @@ from osvlab.filesystems.disk import Partition, make_boot_sector
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.zfs import Pool
 from osvlab.filesystems.zfs.compression import compress
-from osvlab.filesystems.zfs.format import DNODE_SIZE
+from osvlab.filesystems.zfs.format import DNODE_SIZE, ObjectType
+from osvlab.filesystems.zfs.objects import Dnode
+from osvlab.filesystems.zfs.zap import Zap
 from tests.filesystems import packing
 from tests.kernel import fuzz_seeds
 
@@ -85,6 +87,19 @@ def dnodes(image: Path) -> list[bytes]:
     return found
 
 
+def leaves(image: Path) -> list[bytes]:
+    """Those of the pool's tables whose values are no single numbers, without what the target adds."""
+    found = []
+    pool = Pool([image])
+    objects = pool.objects(pool.datasets["p"])
+    for dnode in objects.dnodes():
+        if isinstance(dnode, Dnode) and dnode.kind in (ObjectType.SA_LAYOUTS, ObjectType.SA_REGISTRATION):
+            zap = Zap(dnode)
+            found += [] if zap.is_micro else [zap.leaf(number).block[28:] for number in zap.leaves()]
+    pool.close()
+    return found
+
+
 def of_python(pools: list[Path]) -> dict[str, Callable[[], list[bytes]]]:
     """By target; `pools` are images."""
     small = packing.elf(TEXT)
@@ -99,7 +114,7 @@ def of_python(pools: list[Path]) -> dict[str, Callable[[], list[bytes]]]:
         "kernels": lambda: [
             struct.pack("<H", len(TEXT)) + packing.compress(TEXT, level) for level in (1, 2)
         ],
-        "leaves": lambda: [b""],
+        "leaves": lambda: [leaf for image in pools for leaf in leaves(image)],
         "dnodes": lambda: [raw for image in pools for raw in dnodes(image)],
         "turned": lambda: dnodes(pools[0])[:5],
         "programs": lambda: [small],
