@@ -229,7 +229,7 @@ def test_blocks_are_put_together_where_space_is_in_pieces(tool: ZfsTool, image: 
         full = error.errno
     assert full == errno.ENOSPC
     for number in range(0, count, 2):
-        tool.run("rm", b"/small/%d" % number)
+        tool.insist("rm", b"/small/%d" % number)
     large = dice.randbytes(6 << 20)
     for _ in range(4):
         tool.run("sync")
