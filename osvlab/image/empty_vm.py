@@ -152,7 +152,7 @@ class EmptyVm:
             known.append(str(outcome).partition("\n")[0])
         reasons = "; ".join(known) or str(outcome or "it still runs")
         hint = "Its console, above, tells more."
-        if "o space left" in reasons:
+        if "o space left" in reasons or _NOT_MADE in self.vm.console.text:
             hint = "Give the filesystem more room, with size=."
         return EmptyVmError(f"the empty VM {what}: {reasons}\n{self.vm.console.tail(8)}", hint)
 
@@ -233,6 +233,9 @@ def _machine(builder: Builder, disk: Path, folder: Folder) -> Machine:
         initrd=initrd,
     )
 
+
+_NOT_MADE = "chmod: No such file or directory"
+"""What OSv's cpiod dies of when a file could not be made, since the disk is full."""
 
 # mkfs's, zpool's, cpiod's and the kernel's own words; names of files do not count.
 _FAILED = re.compile(
