@@ -78,8 +78,8 @@ static int begin(struct guest_mount *mount) {
     return 0;
 }
 
-static int create(struct vnode *directory, const char *name, size_t length,
-                  const struct zfs_new *new, struct vnode **out) {
+static int try_to_create(struct vnode *directory, const char *name, size_t length,
+                         const struct zfs_new *new, struct vnode **out) {
     struct guest_mount *mount = guest_mount_of(directory);
     if (directory->links == 0)
         return -ENOENT; // it was removed while somebody stood in it
@@ -99,6 +99,16 @@ static int create(struct vnode *directory, const char *name, size_t length,
     guest_leave(mount);
     if (status < 0 && *out != NULL)
         core->vnode_put(*out);
+    return status;
+}
+
+// A file that was removed to make room may still be in the hands of who writes it back: its blocks
+// are free after that, and syncing waits for it.
+static int create(struct vnode *directory, const char *name, size_t length,
+                  const struct zfs_new *new, struct vnode **out) {
+    int status = try_to_create(directory, name, length, new, out);
+    if (status == -ENOSPC && guest_sync(guest_mount_of(directory)->pool) == 0)
+        status = try_to_create(directory, name, length, new, out);
     return status;
 }
 
