@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import pytest
 from osvlab.vm.machine import Machine
 from osvlab.vm.vm import VM
 from tests.vm.guests import Guest
+
+
+def pytest_configure() -> None:
+    """Take signals that tests send as they come from a terminal, also below `nohup` or a shell's ``&``.
+
+    These leave them ignored, and so would be every program that a test starts and then interrupts.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
