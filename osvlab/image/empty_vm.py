@@ -57,7 +57,7 @@ from osvlab.kernels import Capability
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Disk, DiskAccess, Machine, MachineKind
 from osvlab.vm.network import Forward, Network
-from osvlab.vm.outcome import Exited, Lost, Outcome
+from osvlab.vm.outcome import Exited, Outcome
 from osvlab.vm.vm import VM, StillRunningError
 
 __all__ = ["Builder", "EmptyVm", "EmptyVmError", "fill", "lab_builder", "osv_builder"]
@@ -142,7 +142,7 @@ class EmptyVm:
         outcome: Outcome | None = None
         with contextlib.suppress(StillRunningError):
             outcome = self.vm.wait(patience)
-        if isinstance(outcome, Lost) and outcome.disk_full:
+        if self.vm.disk_full:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         known = [error.message] if error is not None else []
         said = _FAILED.search(self.vm.console.text)

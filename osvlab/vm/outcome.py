@@ -154,13 +154,10 @@ class Lost:
         request; with the end of QEMU's messages and of the console where they help.
     stopped
         True when it was `VM.stop` that ended it.
-    disk_full
-        True when the host had no room for what the guest wrote to its disk.
     """
 
     reason: str
     stopped: bool = False
-    disk_full: bool = False
 
     ok = False
 

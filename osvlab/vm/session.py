@@ -105,6 +105,7 @@ class Session:
         self.console = Console(self._type)
         self.report = Report()
         self.outcome: Outcome | None = None
+        self.disk_full = False
         self.keeper: object = None
         """Who shows this session to people; kept while the guest runs, so that it can be found again."""
         self.forwards = tuple(network.forwards for network in machine.networks)
@@ -291,7 +292,8 @@ class Session:
 
     def _disk_full(self) -> None:
         """End the guest: if QEMU has stopped it, it would wait for ever for somebody to make room."""
-        self._end(Lost(_NO_ROOM, disk_full=True))
+        self.disk_full = True
+        self._end(Lost(_NO_ROOM))
 
     def _end(self, reason: Lost | TimedOut) -> None:
         """Kill QEMU. Nothing is lost by it: what a guest wrote to its disk is in the host's hands."""

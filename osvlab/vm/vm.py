@@ -130,6 +130,11 @@ class VM:
         return self._session.outcome is None
 
     @property
+    def disk_full(self) -> bool:
+        """Whether the host had no room for what the guest wrote to its disk, however the guest took that."""
+        return self._session.disk_full
+
+    @property
     def boot(self) -> BootTimeline | None:
         """Where the time of the boot went; None until the kernel has reported it, if it does."""
         return self._session.timeline
