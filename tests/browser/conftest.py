@@ -68,8 +68,15 @@ def page(chromium: sync_api.Browser) -> Iterator[sync_api.Page]:
     assert elsewhere == []
 
 
+@pytest.fixture
+def lab(server: Lab) -> Iterator[Lab]:
+    """A JupyterLab in which no kernel runs yet, and none is left."""
+    yield server
+    server.shut_down()
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab with nothing of the user's in it: settings, runtime files, notebooks."""
     home = tmp_path_factory.mktemp("lab")
     notebooks = home / "notebooks"

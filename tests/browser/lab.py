@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +56,25 @@ class Lab:
             timeout=60_000,
         )
         # Also a light one has to be asked for: the server remembers what the test before chose.
+        self.choose_theme(dark=dark)
+
+    def choose_theme(self, *, dark: bool) -> None:
+        """Show everything in dark colours, or in light ones."""
         theme = "Dark" if dark else "Light"
         self._command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
         light = "false" if dark else "true"
-        page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
+        self.page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
+
+    def shut_down(self) -> None:
+        """End all kernels, and with them their guests: some of these would be busy until the last test."""
+        for session in self._ask("GET", "api/sessions"):
+            self._ask("DELETE", f"api/sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str) -> Any:
+        head = {"Authorization": f"token {self._token}"}
+        request = urllib.request.Request(f"{self._address}{path}", method=method, headers=head)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or "null")
 
     def _command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         self.page.evaluate(
@@ -124,8 +142,15 @@ class Lab:
             source,
         )
 
-    def pictures(self, folder: Path, name: str) -> None:
-        """Take pictures of the whole notebook, from the top, a screen each."""
+    def pictures(self, name: str) -> None:
+        """Take pictures of the whole notebook in both themes, if `$OSVLAB_PICTURES` names a folder."""
+        if folder := os.environ.get("OSVLAB_PICTURES"):
+            for theme in ("light", "dark"):
+                self.choose_theme(dark=theme == "dark")
+                self._take_pictures(Path(folder), f"{name}-{theme}")
+
+    def _take_pictures(self, folder: Path, name: str) -> None:
+        """Take them from the top, a screen each."""
         scroller = self.page.locator(".jp-NotebookPanel-notebook .jp-WindowedPanel-outer")
         height = int(scroller.evaluate("(node) => node.scrollHeight"))
         step = int(scroller.evaluate("(node) => node.clientHeight")) - 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -17,23 +16,17 @@ SLOW = 60_000  # plotly alone is 5 MB of script
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 
-def run(lab: Lab, page: Page, notebook: str, theme: str) -> None:
-    name = f"{notebook}-{theme}.ipynb"
-    (lab.folder / name).write_bytes((NOTEBOOKS / f"{notebook}.ipynb").read_bytes())
-    lab.open(page, name, dark=theme == "dark")
+def run(lab: Lab, page: Page, notebook: str) -> None:
+    name = f"{notebook}.ipynb"
+    (lab.folder / name).write_bytes((NOTEBOOKS / name).read_bytes())
+    lab.open(page, name)
     lab.start_all()
     lab.finish_all()
     assert lab.errors() == []
 
 
-def keep(lab: Lab, name: str) -> None:
-    if folder := os.environ.get("OSVLAB_PICTURES"):
-        lab.pictures(Path(folder), name)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_an_empty_vm_formats_and_is_filled(lab: Lab, page: Page, theme: str) -> None:
-    run(lab, page, "03_building_inside_an_empty_vm", theme)
+def test_an_empty_vm_formats_and_is_filled(lab: Lab, page: Page) -> None:
+    run(lab, page, "03_building_inside_an_empty_vm")
     console = lab.console(0)
     expect(console.get_by_role("log")).to_contain_text("Running mkfs...")
     expect(console.get_by_role("log")).to_contain_text("Adding /etc/motd...")
@@ -48,12 +41,11 @@ def test_an_empty_vm_formats_and_is_filled(lab: Lab, page: Page, theme: str) -> 
     expect(answer.get_by_text("Such a file is called")).to_be_hidden()
     answer.locator("summary").click()
     expect(answer.get_by_text("Such a file is called")).to_be_visible()
-    keep(lab, f"empty-vm-{theme}")
+    lab.pictures("empty-vm")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page, theme: str) -> None:
-    run(lab, page, "04_filesystems_on_disk", theme)
+def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page) -> None:
+    run(lab, page, "04_filesystems_on_disk")
     label = page.locator(".osvlab-structure").filter(has_text="label 0 of pool osv").first
     expect(label.get_by_role("row", name=re.compile("uberblocks"))).to_contain_text("1 of 128 hold one")
     expect(page.get_by_role("table", name="From the label to the letter")).to_contain_text(
@@ -67,4 +59,4 @@ def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page, theme: str) 
     expect(shared.get_by_role("row", name="letter 0x")).not_to_contain_text("(0x")
     for number, row in enumerate(("tables: 1 piece", "labels: 2 pieces, 1 MiB")):
         expect(page.locator(".jp-RenderedPlotly").nth(number)).to_contain_text(row, timeout=SLOW)
-    keep(lab, f"on-disk-{theme}")
+    lab.pictures("on-disk")

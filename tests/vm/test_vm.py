@@ -461,16 +461,17 @@ def test_more_words_than_the_host_passes_on(boot: Boot, guest_folder: Path) -> N
 
 
 def test_a_slow_reader_is_waited_for_while_it_reads(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osvlab.vm.session.WRITE_DEADLINE", 2.0)
-    # QEMU hands a guest some thirty thousand bytes a second; the first 64 KiB fit into the pipe.
+    monkeypatch.setattr("osvlab.vm.session.WRITE_DEADLINE", 4.0)
+    # QEMU hands a guest some thirty thousand bytes a second; the first 64 KiB fit into the pipe. So all
+    # of them take longer than that, and each page of the pipe a tenth of a second.
     guest = Guest().code(
-        "mov $160000, %ebx",
+        "mov $210000, %ebx",
         "1: mov $0x3FD, %edx; in (%dx), %al; test $1, %al; jz 1b",
         "mov $0x3F8, %edx; in (%dx), %al",
         "dec %ebx; jnz 1b",
     )
     vm = boot(guest.exit(0))
-    vm.write(b"x" * 160_000)
+    vm.write(b"x" * 210_000)
     assert vm.wait(60) == Exited(0)
 
 
