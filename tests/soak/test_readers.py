@@ -148,7 +148,8 @@ def test_packed_kernels(chance: random.Random, bounded: None, tmp_path: Path) ->
         file = KernelFile(image)
         assert str(file.check())
         look_at(file.explain())
-        assert file.elf.length == packed.size
+        # There is no checksum: damage to the table and to what is compressed may agree.
+        assert file.packed is None or file.elf.length == file.packed.size
 
     soak(
         original, read, chance, [*parts, range(start, start + 300), range(start, table)], tmp_path / "image"
