@@ -223,7 +223,7 @@ struct stored {
 static struct stored pack(struct zfs_pool *pool, const void *data, size_t size,
                           unsigned compression) {
     struct block_memory *memory = pool->memory;
-    size_t unit = (size_t)1 << pool->ashift, packed = 0, limit = size - size / 8;
+    size_t packed = 0, limit = size - size / 8;
 
     if (compression > COMPRESS_OFF || compression == COMPRESS_ON)
         compression = pool->has_lz4 && compression != COMPRESS_LZJB ? COMPRESS_LZ4 : COMPRESS_LZJB;
@@ -231,7 +231,7 @@ static struct stored pack(struct zfs_pool *pool, const void *data, size_t size,
         packed = lz4_compress(data, size, memory->out, limit, memory->table);
     else if (compression == COMPRESS_LZJB)
         packed = lzjb_compress(data, size, memory->out, limit, memory->table);
-    size_t whole = (packed + unit - 1) & ~(unit - 1);
+    size_t whole = pool_taken(pool, packed);
     if (packed == 0 || whole >= size)
         return (struct stored){data, size, COMPRESS_OFF};
     memset(memory->out + packed, 0, whole - packed);
@@ -244,7 +244,7 @@ void block_return_space(struct zfs_pool *pool, struct blkptr *pointer) {
 }
 
 int block_take_space(struct zfs_pool *pool, struct blkptr *pointer, size_t size, unsigned copies) {
-    uint64_t unit = (uint64_t)1 << pool->ashift, taken = (size + unit - 1) & ~(unit - 1), offset;
+    uint64_t taken = pool_taken(pool, size), offset;
     for (unsigned i = 0; i < copies; i++) {
         int status = space_allocate(pool, i, taken, &offset);
         if (status < 0) {

@@ -281,8 +281,7 @@ int buffer_get(struct object *object, unsigned level, uint64_t block, enum buffe
 static uint64_t cost_of(const struct buffer *buffer) {
     const struct object_set *set = buffer->object->set;
     uint64_t copies = set->dataset == NULL ? 3 : is_data(buffer) ? set->copies : set->copies + 1;
-    uint64_t unit = (uint64_t)1 << set->pool->ashift;
-    uint64_t cost = copies * ((buffer->size + unit - 1) & ~(unit - 1));
+    uint64_t cost = copies * pool_taken(set->pool, buffer->size);
     return buffer->level == 0 && buffer->object->dnode.levels > 1 ? cost + INDIRECT_COST : cost;
 }
 

@@ -88,11 +88,11 @@ void gang_free(struct zfs_pool *pool, const struct blkptr *pointer, unsigned dep
 
 static int write_members(struct zfs_pool *pool, const struct blkptr *pointer, const uint8_t *data,
                          unsigned copies, unsigned depth, struct gang_header *header) {
-    size_t unit = (size_t)1 << pool->ashift, rest = pointer_stored(pointer);
+    size_t rest = pointer_stored(pointer);
     int status = 0;
 
     for (unsigned i = 0; i < 3 && rest > 0 && status == 0; i++) {
-        size_t size = (rest / (3 - i) + unit - 1) & ~(unit - 1);
+        size_t size = pool_taken(pool, rest / (3 - i));
         size = size < rest ? size : rest;
         uint64_t sectors = size / SECTOR_SIZE - 1;
         struct blkptr *child = &header->child[i];

@@ -81,7 +81,7 @@ static struct run *find_run(struct zfs_pool *pool, uint64_t offset, size_t size,
 }
 
 int gather_write(struct zfs_pool *pool, uint64_t offset, const void *data, size_t size) {
-    size_t unit = (size_t)1 << pool->ashift, whole = (size + unit - 1) & ~(unit - 1);
+    size_t whole = pool_taken(pool, size);
     uint64_t end = pool->labels->asize;
     int status = 0;
     if (whole > end || offset > end - whole) // a damaged pointer that says it is of this group

@@ -124,4 +124,10 @@ struct zfs_pool {
     // What datasets use: changed by block_write and block_free through the dataset that syncs now.
     struct zfs_dataset *charged;
 };
+
+// What so many bytes take on the disk: whole units of allocation.
+static inline uint64_t pool_taken(const struct zfs_pool *pool, uint64_t size) {
+    uint64_t unit = (uint64_t)1 << pool->ashift;
+    return (size + unit - 1) & ~(unit - 1);
+}
 void pool_charge(struct zfs_pool *pool, int64_t used, int64_t compressed, int64_t uncompressed);
