@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
-from osvlab.filesystems.output import copy_range
+from osvlab.filesystems.output import copy_range, write_at
 from osvlab.filesystems.zfs.checksums import fletcher4, sha256
 from osvlab.filesystems.zfs.compression import compress
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
@@ -178,10 +178,7 @@ class Disk:
         total = sum(map(len, waiting))
         done = os.pwritev(self.fd, waiting, at)
         if done < total:  # a full disk takes a part first, and says so at the next try
-            rest = memoryview(b"".join(waiting))[done:]
-            while rest:
-                count = os.pwrite(self.fd, rest, at + done)
-                rest, done = rest[count:], done + count
+            write_at(self.fd, memoryview(b"".join(waiting))[done:], at + done)
 
     def copy(self, offset: int, source: int, position: int, length: int) -> None:
         """Copy bytes of an open file to an offset of the vdev, now or later.
