@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,11 @@ class Lab:
             [name, arguments or {}],
         )
 
+    def open_copy(self, page: Page, notebook: Path) -> None:
+        """Open a copy of one of the project's notebooks."""
+        (self.folder / notebook.name).write_bytes(notebook.read_bytes())
+        self.open(page, notebook.name)
+
     def start_all(self) -> None:
         """Choose Run All Cells, and come back at once."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -142,21 +148,22 @@ class Lab:
             source,
         )
 
-    def pictures(self, name: str) -> None:
-        """Take pictures of the whole notebook in both themes, if `$OSVLAB_PICTURES` names a folder."""
-        if folder := os.environ.get("OSVLAB_PICTURES"):
-            for theme in ("light", "dark"):
-                self.choose_theme(dark=theme == "dark")
-                self._take_pictures(Path(folder), f"{name}-{theme}")
+    def themes(self) -> Iterator[str]:
+        """Show the notebook in light colours, then in dark ones: everything has to be there in both."""
+        for theme in ("light", "dark"):
+            self.choose_theme(dark=theme == "dark")
+            yield theme
 
-    def _take_pictures(self, folder: Path, name: str) -> None:
-        """Take them from the top, a screen each."""
+    def pictures(self, name: str) -> None:
+        """Take pictures of the whole notebook, a screen each, if `$OSVLAB_PICTURES` names a folder."""
+        if not (folder := os.environ.get("OSVLAB_PICTURES")):
+            return
         scroller = self.page.locator(".jp-NotebookPanel-notebook .jp-WindowedPanel-outer")
         height = int(scroller.evaluate("(node) => node.scrollHeight"))
         step = int(scroller.evaluate("(node) => node.clientHeight")) - 40
         for number, top in enumerate(range(0, height, step)):
             scroller.evaluate("(node, top) => { node.scrollTop = top; }", top)
-            self.page.screenshot(path=folder / f"{name}-{number}.png")
+            self.page.screenshot(path=Path(folder) / f"{name}-{number}.png")
 
     def console(self, number: int = 0) -> Locator:
         """Return a console widget on the page, counted from the top."""
