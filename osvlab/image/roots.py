@@ -116,16 +116,20 @@ def _plan_zfs(tree: Directory, options: RootOptions, output: Path, dataset: str)
     from osvlab.filesystems.zfs.writer.plan import ZfsDataset
     from osvlab.filesystems.zfs.writer.reuse import Reuse
     from osvlab.filesystems.zfs.writer.write import PoolWriter, plan_zfs
-    from osvlab.image.times import in_whole_seconds
+    from osvlab.image.times import whole_seconds
 
     pool, _, below = dataset.partition("/")
-    tree = in_whole_seconds(tree)
     datasets = {below: ZfsDataset(tree, OSV_PROPERTIES)}
     if below:
         nothing = Directory(mode=tree.mode, mtime=tree.mtime)
         datasets[""] = ZfsDataset(nothing, {"canmount": NOAUTO, "compression": OFF})
     plan = plan_zfs(
-        datasets, size=options.size, compression=options.compression, ashift=options.ashift, name=pool
+        datasets,
+        size=options.size,
+        compression=options.compression,
+        ashift=options.ashift,
+        name=pool,
+        clock=whole_seconds(),
     )
     reuse = Reuse(output, plan.options)
     writer = PoolWriter(plan, sparse=True, reuse=reuse)

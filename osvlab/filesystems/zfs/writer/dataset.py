@@ -61,6 +61,7 @@ class _Dataset:
         self.reuse = reuse
         self.plan = plan
         self.attributes = options.has_attributes
+        self._clock = plan.clock
         self.dnodes = bytearray(DNODE_SIZE * (plan.first + len(plan.items)))
         self._salts = hashlib.sha256(f"{options.name}/{plan.name}".encode()).digest()
 
@@ -80,10 +81,6 @@ class _Dataset:
     def salt(self, number: int) -> int:
         """Return the start of the hashes of an object: odd, and always the same for the same pool."""
         return int.from_bytes(self._salts[:8], "little") ^ number << 20 | 1
-
-    def _time(self, mtime: int) -> int:
-        latest = self.plan.latest
-        return mtime if latest is None else min(mtime, latest)
 
     # --- files
 
@@ -131,7 +128,7 @@ class _Dataset:
         else:
             pointers = [leaves[0][0]] if leaves else [HOLE]
         facts = Attributes(
-            stat.S_IFREG | node.mode, node.size, item.parent, item.links, self._time(node.mtime)
+            stat.S_IFREG | node.mode, node.size, item.parent, item.links, self._clock(node.mtime)
         )
         return self._dnode(
             ObjectType.FILE_CONTENTS,
@@ -151,13 +148,13 @@ class _Dataset:
         assert item.entries is not None
         zap = make_zap([Entry(name, (value,)) for name, value in item.entries], self.salt(number))
         facts = Attributes(
-            stat.S_IFDIR | node.mode, len(item.entries) + 2, item.parent, item.links, self._time(node.mtime)
+            stat.S_IFDIR | node.mode, len(item.entries) + 2, item.parent, item.links, self._clock(node.mtime)
         )
         return self._with_blocks(ObjectType.DIRECTORY_CONTENTS, facts, zap.data, zap.block_size)
 
     def _link(self, item: Item, node: Symlink) -> bytes:
         facts = Attributes(
-            stat.S_IFLNK | 0o777, len(node.target), item.parent, item.links, self._time(node.mtime)
+            stat.S_IFLNK | 0o777, len(node.target), item.parent, item.links, self._clock(node.mtime)
         )
         if not self.attributes and len(node.target) > _SHORT_LINK:
             size = block_size_of(len(node.target))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from osvlab.errors import OsvlabError
@@ -23,7 +23,7 @@ from osvlab.filesystems.zfs.writer.space import INDIRECT, RECORD, Geometry
 from osvlab.filesystems.zfs.writer.zap import MICRO_ENTRIES, MICRO_NAME
 from osvlab.paths import format_size
 
-__all__ = ["DatasetPlan", "Options", "ZfsDataset", "ZfsPlan", "make_plan"]
+__all__ = ["Clock", "DatasetPlan", "Options", "ZfsDataset", "ZfsPlan", "make_plan"]
 
 _TYPE_DIRECTORY, _TYPE_FILE, _TYPE_LINK = 4, 8, 10  # st_mode >> 12, as directories store it
 MAY_HAVE_HOLES = 1 << 20
@@ -32,6 +32,8 @@ _LEVELS = 6  # of pointers, above so many records
 _POOL_ITSELF = 4 << 20
 _OVERHEAD = 32 << 20
 _NANO = 10**9
+
+Clock = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class DatasetPlan:
         The tree's nodes; the first one is the root directory.
     first
         The object that it becomes; the others follow.
+    clock
+        What makes of the time at which something changed, in nanoseconds since 1970, the one that is stored.
     """
 
     name: str
@@ -138,7 +142,7 @@ class DatasetPlan:
     items: list[Item] = field(default_factory=list)
     data_room: int = 0
     metadata_room: int = 0
-    latest: int | None = None  # nanoseconds: what is said to have changed later, changed then
+    clock: Clock = int
 
     def numbered(self) -> Iterator[tuple[int, Item]]:
         """Yield every object's number with what it is made of."""
@@ -178,7 +182,13 @@ class ZfsPlan:
         return self.geometry.size
 
 
-def make_plan(datasets: Mapping[str, ZfsDataset], options: Options, size: int | None, free: int) -> ZfsPlan:
+def make_plan(
+    datasets: Mapping[str, ZfsDataset],
+    options: Options,
+    size: int | None,
+    free: int,
+    clock: Clock | None = None,
+) -> ZfsPlan:
     """Give all nodes their numbers, and the vdev its size.
 
     Raises
@@ -214,11 +224,17 @@ def make_plan(datasets: Mapping[str, ZfsDataset], options: Options, size: int | 
         item.node.size for plan in plans for item in plan.items if isinstance(item.node, HostFile | Content)
     )
     epoch = source_date_epoch()
-    newest = max(item.node.mtime for plan in plans for item in plan.items)
+    clock = clock or _until(epoch)
     for plan in plans:
-        plan.latest = None if epoch is None else epoch * _NANO
+        plan.clock = clock
+    newest = clock(max(item.node.mtime for plan in plans for item in plan.items))
     seconds = max(0, newest // _NANO) if epoch is None else epoch
     return ZfsPlan(options, tuple(plans), geometry, content, copies, seconds)
+
+
+def _until(epoch: int | None) -> Clock:
+    """Return a clock that stands still from a second on."""
+    return int if epoch is None else lambda time: min(time, epoch * _NANO)
 
 
 def source_date_epoch() -> int | None:

@@ -15,7 +15,7 @@ from osvlab.filesystems.zfs.writer.blocks import Blocks, Codec, Disk, Usage
 from osvlab.filesystems.zfs.writer.dataset import store_dataset
 from osvlab.filesystems.zfs.writer.datasets import StoredDataset
 from osvlab.filesystems.zfs.writer.labels import Identity, write_labels
-from osvlab.filesystems.zfs.writer.plan import Options, ZfsDataset, ZfsPlan, make_plan
+from osvlab.filesystems.zfs.writer.plan import Clock, Options, ZfsDataset, ZfsPlan, make_plan
 from osvlab.filesystems.zfs.writer.pool import LZ4_FEATURE, store_pool
 from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.space import Space
@@ -36,10 +36,17 @@ def plan_zfs(
     checksum: str = "sha256",
     ashift: int = 9,
     name: str = "osv",
+    clock: Clock | None = None,
 ) -> ZfsPlan:
     """Say what a pool will hold and how large its vdev is, before any file is read.
 
-    The parameters are those of `write_zfs`.
+    Parameters
+    ----------
+    trees, size, free, compat, compression, checksum, ashift, name
+        Those of `write_zfs`.
+    clock
+        What makes of the time at which something changed, in nanoseconds since 1970, the one that is
+        stored. When not given, it stays, but is never later than `SOURCE_DATE_EPOCH`.
 
     Examples
     --------
@@ -48,7 +55,7 @@ def plan_zfs(
     (127, 122)
     """
     datasets = {"": ZfsDataset(trees)} if isinstance(trees, Directory) else trees
-    return make_plan(datasets, Options(name, compat, compression, checksum, ashift), size, free)
+    return make_plan(datasets, Options(name, compat, compression, checksum, ashift), size, free, clock)
 
 
 def write_zfs(
