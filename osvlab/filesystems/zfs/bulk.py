@@ -1,7 +1,8 @@
-"""Many files at once: their attributes as columns, for directories with a hundred thousand of them.
+"""Many files at once, for directories with a hundred thousand of them: names, and attributes as columns.
 
-What is in the usual form is taken from whole blocks of dnodes by numpy. A file that is in any other
-form, or cannot be right, is left to `Files.attributes`, which says what is wrong with it.
+What is in the usual form is taken from whole blocks, of a table or of dnodes, by numpy. A name or file
+that is in any other form, or cannot be right, is left to `Leaf.entry` or `Files.attributes`, which say
+what is wrong with it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from osvlab.filesystems.base import Kind
-from osvlab.filesystems.zfs.format import DNODE_SIZE, POINTER_SIZE, C, ObjectType
+from osvlab.filesystems.base import Entry, Kind
+from osvlab.filesystems.zfs.format import DNODE_SIZE, LEAF_ENTRY, POINTER_SIZE, C, ObjectType
 from osvlab.filesystems.zfs.posix import MODIFIED, NUMBERS, Attributes, Files
 from osvlab.filesystems.zfs.sa import SystemAttributes
+from osvlab.filesystems.zfs.zap import Leaf
 
-__all__ = ["Columns", "attributes_of"]
+__all__ = ["entries_of", "leaf_numbers"]
 
 _BONUS = C.DNODE_CORE_SIZE + POINTER_SIZE
 _WORD = 8
@@ -38,6 +40,18 @@ _LONG_TIME = (1 << 62) // _SEC - 1
 _KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
 _IS_FILE_TYPE = np.array([kind is not None for kind in _KINDS])
 _DIRECTORY = Kind.DIRECTORY.type_bits >> 12
+_ARRAY_BYTES = 21
+# Chunks of a leaf: an entry; and the first integer of an array.
+_CHUNK_SIZE = LEAF_ENTRY.size
+_CHUNKS: Any = np.dtype(
+    {
+        "names": ["kind", "size", "name", "length", "value", "count"],
+        "formats": ["u1", "u1", "<u2", "<u2", "<u2", "<u2"],
+        "offsets": [0, 1, 4, 6, 8, 10],
+        "itemsize": _CHUNK_SIZE,
+    }
+)
+_BIG: Any = np.dtype({"names": ["value"], "formats": [">u8"], "offsets": [1], "itemsize": _CHUNK_SIZE})
 _DEVICES = (Kind.CHARACTER_DEVICE.type_bits >> 12, Kind.BLOCK_DEVICE.type_bits >> 12)
 
 
@@ -49,7 +63,38 @@ class _Places(NamedTuple):
     end: int
 
 
-class Columns(NamedTuple):
+def leaf_numbers(leaf: Leaf) -> tuple[list[bytes], list[int]]:
+    """Return the names in a leaf, and the first integer of each value.
+
+    Names of one chunk with one value of eight bytes are taken together; others one by one.
+
+    Raises
+    ------
+    DamagedError
+        The leaf cannot be right.
+    """
+    block, last = leaf.block, leaf.chunks - 1
+    chunks = np.frombuffer(block, _CHUNKS, leaf.chunks, leaf.start)
+    found = np.flatnonzero(chunks["kind"] == C.CHUNK_ENTRY)
+    entries = chunks[found]
+    if len(found) != leaf.count:
+        raise leaf.wrong(f"has {len(found)} entries and says that it has {leaf.count}")
+    first = np.minimum(entries["name"], last), np.minimum(entries["value"], last)
+    usual = (entries["size"] == 8) & (entries["count"] == 1)
+    usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
+    usual &= (entries["length"] > 0) & (entries["length"] <= _ARRAY_BYTES)
+    usual &= (chunks["kind"][first[0]] == C.CHUNK_ARRAY) & (chunks["kind"][first[1]] == C.CHUNK_ARRAY)
+    values = np.frombuffer(block, _BIG, leaf.chunks, leaf.start)["value"][first[1]].tolist()
+    starts = (first[0].astype(np.int64) * _CHUNK_SIZE + (leaf.start + 1)).tolist()
+    ends = (entries["length"].astype(np.int64) - 1).tolist()
+    names = [block[start : start + length] for start, length in zip(starts, ends, strict=True)]
+    for index in np.flatnonzero(~usual).tolist():
+        entry = leaf.entry(leaf.start + _CHUNK_SIZE * int(found[index]))
+        names[index], values[index] = entry.name, entry.number
+    return names, values
+
+
+class _Columns(NamedTuple):
     """What files are: the attributes of the same names, one row for each file."""
 
     mode: Any
@@ -61,7 +106,7 @@ class Columns(NamedTuple):
     device: Any
 
     @classmethod
-    def empty(cls, rows: int) -> Columns:
+    def empty(cls, rows: int) -> _Columns:
         """Return columns to be filled."""
         kinds = [np.int64] * (len(cls._fields) - 1) + [np.uint64]
         return cls(*[np.zeros(rows, kind) for kind in kinds])
@@ -72,36 +117,61 @@ class Columns(NamedTuple):
             column[row] = getattr(found, name)
 
 
-def attributes_of(files: Files, numbers: Sequence[int]) -> Columns:
-    """Return what files are, by the numbers of their objects.
+def entries_of(files: Files, paths: Sequence[bytes], numbers: Sequence[int]) -> list[Entry]:
+    """Return entries of a directory.
 
     Parameters
     ----------
     files
         The dataset.
+    paths
+        Their paths.
     numbers
-        The objects, in any order.
+        Their objects, in the same order.
 
     Raises
     ------
     DamagedError
         One of them is no file, or cannot be right.
     """
+    found = _columns_of(files, numbers)
+    bits = found.mode >> 12
+    size = np.where(bits == _DIRECTORY, np.maximum(found.size - 2, 0), found.size)
+    return [
+        Entry(*row)
+        for row in zip(
+            paths,
+            [_KINDS[kind] for kind in bits.tolist()],
+            size.tolist(),
+            numbers,
+            (found.mode & 0o7777).tolist(),
+            found.owner.tolist(),
+            found.group.tolist(),
+            found.links.tolist(),
+            found.modified.tolist(),
+            found.device.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _columns_of(files: Files, numbers: Sequence[int]) -> _Columns:
+    """Return what files are, by the numbers of their objects, in any order."""
     given = np.array(numbers, np.uint64).astype(np.int64)
     # What np.unique would do, if it did not load numpy's masked arrays, which takes as long as the rest.
     wanted = np.sort(given)
     wanted = wanted[np.diff(wanted, prepend=-1) != 0]
     rows = np.searchsorted(wanted, given)
-    columns = Columns.empty(len(wanted))
+    columns = _Columns.empty(len(wanted))
     starts = np.flatnonzero(np.diff(wanted // files.objects.slots, prepend=-1))
     bounds = [*starts[::_CHUNK].tolist(), len(wanted)]
     for begin, end in pairwise(bounds):
-        part = Columns(*(column[begin:end] for column in columns))
+        part = _Columns(*(column[begin:end] for column in columns))
         _chunk(files, wanted[begin:end], part)
-    return Columns(*(column[rows] for column in columns))
+    return _Columns(*(column[rows] for column in columns))
 
 
-def _chunk(files: Files, wanted: Any, columns: Columns) -> None:
+def _chunk(files: Files, wanted: Any, columns: _Columns) -> None:
     """Fill the columns of some files, which are read from their blocks of dnodes in order."""
     slots = files.objects.slots
     rows = np.zeros((len(wanted), DNODE_SIZE), np.uint8)
@@ -122,7 +192,7 @@ def _chunk(files: Files, wanted: Any, columns: Columns) -> None:
         columns.put(row, files.attributes(files.objects.dnode(int(wanted[row]))))
 
 
-def _usual(files: Files, rows: Any, simple: Any, columns: Columns) -> None:
+def _usual(files: Files, rows: Any, simple: Any, columns: _Columns) -> None:
     """Fill the columns of those in the usual form; `simple` loses those that are not."""
     words = rows.view("<u8")
     simple &= (rows[:, 0] != 0) & (rows[:, 3] == 1)
@@ -189,7 +259,7 @@ def _right(rows: Any, words: Any, places: _Places) -> Any:
     )
 
 
-def _fill(columns: Columns, words: Any, places: _Places, rows: Any) -> None:
+def _fill(columns: _Columns, words: Any, places: _Places, rows: Any) -> None:
     low = np.uint64(0xFFFFFFFF)
     mode, size, _, links, owner, group, *_ = places.numbers
     columns.mode[rows] = words[rows, mode] & np.uint64(0xFFFF)

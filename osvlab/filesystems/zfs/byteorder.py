@@ -12,12 +12,10 @@ Source of the format: OpenZFS, module/zfs/dmu.c (dmu_ot_byteswap) and the bytesw
 from __future__ import annotations
 
 import struct
+from array import array
 from enum import IntEnum
-from typing import Any
 
-import numpy as np
-
-from osvlab.filesystems.zfs.format import DNODE_SIZE, C, ObjectType
+from osvlab.filesystems.zfs.format import DNODE_SIZE, LEAF_ENTRY, MICRO_ENTRY, C, ObjectType
 
 __all__ = ["ByteSwap", "byte_swap_of", "little_endian"]
 
@@ -51,6 +49,9 @@ _BY_SWAP: dict[ByteSwap, str] = {
     ByteSwap.OLD_ACL: "OLD_ACL",
     ByteSwap.ACL: "ACL SYSTEM_ACL",
 }
+_BIG_MICRO = struct.Struct(f">{MICRO_ENTRY.format[1:]}")
+_BIG_ENTRY = struct.Struct(f">{LEAF_ENTRY.format[1:]}")
+_CODES = {2: "H", 4: "I", 8: "Q"}
 _SWAPS: dict[int, ByteSwap] = {
     ObjectType[name]: swap for swap, names in _BY_SWAP.items() for name in names.split()
 }
@@ -109,7 +110,9 @@ def _swap(data: bytes, how: ByteSwap) -> bytes:
 
 def _words(data: bytes, size: int) -> bytes:
     whole = len(data) // size * size
-    return np.frombuffer(data[:whole], f">u{size}").astype(f"<u{size}").tobytes() + data[whole:]
+    words = array(_CODES[size], data[:whole])
+    words.byteswap()
+    return words.tobytes() + data[whole:]
 
 
 def _by_format(data: bytes, layout: str) -> bytes:
@@ -172,31 +175,24 @@ def _zap(data: bytes) -> bytes:
     return _words(data, 8)  # the header, with its table; or a block of a table
 
 
-_MICRO: Any = np.dtype([("value", ">u8"), ("cd", ">u4"), ("pad", ">u2"), ("name", "V50")])
-_CHUNK: Any = np.dtype(
-    [("kind", "u1"), ("size", "u1"), ("numbers", ">u2", 5), ("cd", ">u4"), ("hash", ">u8")]
-)
-
-
 def _micro(data: bytes) -> bytes:
-    whole = len(data) // 64 * 64
-    entries = np.frombuffer(data[64:whole], _MICRO).astype(_MICRO.newbyteorder("<"))
-    return _words(data[:64], 8) + entries.tobytes() + data[whole:]
+    whole = len(data) // MICRO_ENTRY.size * MICRO_ENTRY.size
+    entries = (MICRO_ENTRY.pack(*entry) for entry in _BIG_MICRO.iter_unpack(data[64:whole]))
+    return _words(data[:64], 8) + b"".join(entries) + data[whole:]
 
 
 def _leaf(data: bytes) -> bytes:
     """Turn round a leaf: header, hash table, and chunks; entries by their fields, others at their end."""
     table = len(data) // 32 * 2  # one short for each 32 bytes
     start = 48 + table
-    count = (len(data) - start) // 24
-    if count <= 0:
+    size, entry = LEAF_ENTRY.size, C.CHUNK_ENTRY
+    end = start + (len(data) - start) // size * size
+    if end <= start:
         return data
     head = _by_format(data[:48], "3QI4H12B")
-    raw = data[start : start + 24 * count]
-    chunks = np.frombuffer(raw, _CHUNK)
-    turned = chunks.astype(_CHUNK.newbyteorder("<"))
-    others = np.frombuffer(raw, "V24").copy().view("u1").reshape(-1, 24)
-    others[:, [22, 23]] = others[:, [23, 22]]
-    is_entry = chunks["kind"] == C.CHUNK_ENTRY
-    others[is_entry] = turned.view("u1").reshape(-1, 24)[is_entry]
-    return head + _words(data[48:start], 2) + others.tobytes() + data[start + 24 * count :]
+    chunks = (data[at : at + size] for at in range(start, end, size))
+    turned = (
+        LEAF_ENTRY.pack(*_BIG_ENTRY.unpack(chunk)) if chunk[0] == entry else chunk[:22] + chunk[:21:-1]
+        for chunk in chunks
+    )
+    return head + _words(data[48:start], 2) + b"".join(turned) + data[end:]

@@ -14,7 +14,6 @@ from osvlab.filesystems.zfs.format import DVA, VERSION_FEATURES
 from osvlab.filesystems.zfs.labels import Uberblock
 from osvlab.filesystems.zfs.nvlist import NvList, parse_nvlist, values_of
 from osvlab.filesystems.zfs.objects import ObjectSet
-from osvlab.filesystems.zfs.space import metaslab_runs
 from osvlab.filesystems.zfs.vdevs import EMPTY, best_config, find_disks, top_level_vdevs
 from osvlab.filesystems.zfs.zap import Zap
 
@@ -211,6 +210,8 @@ class Pool:
         DamagedError
             A space map cannot be right.
         """
+        from osvlab.filesystems.zfs.space import metaslab_runs
+
         for _, vdev in sorted(self.blocks.vdevs.items()):
             for run in metaslab_runs(self.mos, vdev, _raise) if vdev.disks else ():
                 place = self.blocks.place_of(DVA(vdev.number, run.start, run.end - run.start))

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import CheckReport, Entry, Extent, Filesystem, Kind, Source, show
 from osvlab.filesystems.structure import Structure
 from osvlab.filesystems.tree import MAX_NAME
-from osvlab.filesystems.zfs.bulk import attributes_of
 from osvlab.filesystems.zfs.dsl import Dataset
 from osvlab.filesystems.zfs.errors import FORMAT, PoolError, damaged
 from osvlab.filesystems.zfs.format import BlockPointer, Compression
 from osvlab.filesystems.zfs.objects import Dnode
 from osvlab.filesystems.zfs.pool import Pool
 from osvlab.filesystems.zfs.posix import OBJECT_MASK, Attributes, Files
-from osvlab.filesystems.zfs.zap import Zap
+from osvlab.filesystems.zfs.zap import MANY, Zap
 
 __all__ = ["ZfsFilesystem", "open_zfs"]
 
 _OSV_CHILD = b"zfs"
-_KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
 _MOST_AT_ONCE = 16 << 30
 
 
@@ -163,26 +158,14 @@ class ZfsFilesystem(Filesystem):
         dnode = self._dnode(directory)
         names, values = Zap(dnode).numbers()
         _check_names(names, directory, dnode)
-        numbers = [value & OBJECT_MASK for value in values]
-        found = attributes_of(self.files, numbers)
         base = directory.child_path(b"")
-        is_directory = found.mode >> 12 == Kind.DIRECTORY.type_bits >> 12
-        return [
-            Entry(*row)
-            for row in zip(
-                [base + name for name in names],
-                [_KINDS[bits] for bits in (found.mode >> 12).tolist()],
-                np.where(is_directory, np.maximum(found.size - 2, 0), found.size).tolist(),
-                numbers,
-                (found.mode & 0o7777).tolist(),
-                found.owner.tolist(),
-                found.group.tolist(),
-                found.links.tolist(),
-                found.modified.tolist(),
-                found.device.tolist(),
-                strict=True,
-            )
-        ]
+        paths = [base + name for name in names]
+        numbers = [value & OBJECT_MASK for value in values]
+        if len(numbers) < MANY:
+            return [self._entry(path, number) for path, number in zip(paths, numbers, strict=True)]
+        from osvlab.filesystems.zfs.bulk import entries_of
+
+        return entries_of(self.files, paths, numbers)
 
     def lookup(self, directory: Entry, name: bytes) -> Entry | None:
         """Return a directory's entry of a name, or None."""

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from osvlab.filesystems.zfs.errors import damaged
 from osvlab.filesystems.zfs.format import (
@@ -41,16 +39,8 @@ MAX_NAME = 1024
 MAX_VALUE = 8192 * 21
 _POLYNOMIAL = 0xC96C5795D7870F42
 _LEAF_HEAD_SIZE = LEAF_HEAD.size
-# Chunks as numpy sees them: an entry; and the first integer of an array.
-_CHUNKS: Any = np.dtype(
-    {
-        "names": ["kind", "size", "name", "length", "value", "count"],
-        "formats": ["u1", "u1", "<u2", "<u2", "<u2", "<u2"],
-        "offsets": [0, 1, 4, 6, 8, 10],
-        "itemsize": _CHUNK,
-    }
-)
-_BIG: Any = np.dtype({"names": ["value"], "formats": [">u8"], "offsets": [1], "itemsize": _CHUNK})
+# From so many names on it takes numpy less time to be loaded than it saves.
+MANY = 200
 
 
 def _crc_table() -> list[int]:
@@ -165,13 +155,15 @@ class Zap:
         """Return all names, and the first integer of each value, in the order of `entries`."""
         names: list[bytes] = []
         values: list[int] = []
-        if self.is_micro:
-            for entry in self._micro_entries():
+        if self.is_micro or self.entry_count < MANY:
+            for entry in self.entries():
                 names.append(entry.name)
-                values.append(entry.values[0])
+                values.append(entry.number)
             return names, values
+        from osvlab.filesystems.zfs.bulk import leaf_numbers
+
         for number in self.leaves():
-            found = self._leaf(number).numbers()
+            found = leaf_numbers(self._leaf(number))
             names += found[0]
             values += found[1]
         return names, values
@@ -255,18 +247,18 @@ class Leaf:
     """
 
     def __init__(self, block: bytes, wrong: Callable[[str], Exception]) -> None:
-        self._wrong = wrong
+        self.wrong = wrong
         if len(block) < 1024:
             raise wrong(f"is a leaf of {len(block)} bytes")
         kind, _, self.prefix, magic, _, self.count, self.prefix_length, _, _ = LEAF_HEAD.unpack_from(block)
         if kind != C.ZAP_LEAF or magic != C.ZAP_LEAF_MAGIC:
-            raise self._wrong("is no leaf")
+            raise self.wrong("is no leaf")
         self.block = block
         self.buckets = len(block) // 32
         self.start = _LEAF_HEAD_SIZE + 2 * self.buckets
         self.chunks = (len(block) - self.start) // _CHUNK
         if self.prefix_length > 48 or self.count > self.chunks:
-            raise self._wrong(f"is a leaf of {self.count} entries and {self.prefix_length} bits")
+            raise self.wrong(f"is a leaf of {self.count} entries and {self.prefix_length} bits")
 
     def entries(self) -> Iterator[ZapEntry]:
         """Yield its entries."""
@@ -280,34 +272,9 @@ class Leaf:
         for here in range(start, end, _CHUNK):
             if block[here] == _ENTRY:
                 count += 1
-                yield here, self._entry(here)
+                yield here, self.entry(here)
         if count != self.count:
-            raise self._wrong(f"has {count} entries and says that it has {self.count}")
-
-    def numbers(self) -> tuple[list[bytes], list[int]]:
-        """Return its names, and the first integer of each value.
-
-        Names of one chunk with one value of eight bytes are taken together; others one by one.
-        """
-        block = self.block
-        chunks = np.frombuffer(block, _CHUNKS, self.chunks, self.start)
-        found = np.flatnonzero(chunks["kind"] == _ENTRY)
-        entries = chunks[found]
-        if len(found) != self.count:
-            raise self._wrong(f"has {len(found)} entries and says that it has {self.count}")
-        first = np.minimum(entries["name"], self.chunks - 1), np.minimum(entries["value"], self.chunks - 1)
-        usual = (entries["size"] == 8) & (entries["count"] == 1)
-        usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
-        usual &= (entries["length"] > 0) & (entries["length"] <= _ARRAY_BYTES)
-        usual &= (chunks["kind"][first[0]] == _ARRAY) & (chunks["kind"][first[1]] == _ARRAY)
-        values = np.frombuffer(block, _BIG, self.chunks, self.start)["value"][first[1]].tolist()
-        starts = (first[0].astype(np.int64) * _CHUNK + (self.start + 1)).tolist()
-        ends = (entries["length"].astype(np.int64) - 1).tolist()
-        names = [block[start : start + length] for start, length in zip(starts, ends, strict=True)]
-        for index in np.flatnonzero(~usual).tolist():
-            entry = self._entry(self.start + _CHUNK * int(found[index]))
-            names[index], values[index] = entry.name, entry.number
-        return names, values
+            raise self.wrong(f"has {count} entries and says that it has {self.count}")
 
     def find(self, name: bytes, value: int) -> ZapEntry | None:
         """Return the entry of a name by its hash, or None."""
@@ -320,23 +287,24 @@ class Leaf:
             here = self._place(chunk, _ENTRY)
             _, _, following, _, length, _, _, _, stored = LEAF_ENTRY.unpack_from(self.block, here)
             if stored == value and length == len(name) + 1:
-                entry = self._entry(here)
+                entry = self.entry(here)
                 if entry.name == name:
                     return entry
             chunk = following
-        raise self._wrong("has a chain of entries that is a loop")
+        raise self.wrong("has a chain of entries that is a loop")
 
     def _place(self, chunk: int, kind: int) -> int:
         here = self.start + _CHUNK * chunk
         if chunk >= self.chunks or self.block[here] != kind:
-            raise self._wrong(f"has a chain that leads to chunk {chunk}, which is none of it")
+            raise self.wrong(f"has a chain that leads to chunk {chunk}, which is none of it")
         return here
 
-    def _entry(self, here: int) -> ZapEntry:
+    def entry(self, here: int) -> ZapEntry:
+        """Return the entry at a place in the block."""
         _, size, _, name_chunk, name_length, chunk, count, _, _ = LEAF_ENTRY.unpack_from(self.block, here)
         code = _INTEGERS.get(size)
         if code is None or not 0 < name_length <= MAX_NAME or count * size > MAX_VALUE:
-            raise self._wrong(f"has an entry with a name of {name_length} bytes, {count} values of {size}")
+            raise self.wrong(f"has an entry with a name of {name_length} bytes, {count} values of {size}")
         name = self._bytes(name_chunk, name_length)
         values = struct.unpack(f">{count}{code}", self._bytes(chunk, count * size))
         return ZapEntry(name[:-1] if name[-1:] == b"\0" else name, size, values)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import DamagedError, Filesystem, Kind
 from osvlab.filesystems.zfs import Pool, ZfsFilesystem
 from osvlab.filesystems.zfs.check import check_pool
 from osvlab.filesystems.zfs.errors import PoolError
 from osvlab.filesystems.zfs.explain.labels import explain_pool
+from tests.filesystems.zfs.trees import in_bulk
 
 Facts = dict[bytes, object]
 LABEL = 256 << 10
@@ -102,7 +105,11 @@ def facts_of(files: Filesystem, complain: Callable[[OsvlabError], None]) -> Fact
             entries = files.list(directory)
         except OsvlabError as error:
             complain(error)
+            with pytest.raises(type(error)), in_bulk():
+                files.list(directory)
             continue
+        with in_bulk():
+            assert files.list(directory) == entries
         for entry in entries:
             try:
                 if entry.kind is Kind.FILE and entry.size < 1 << 24:

@@ -16,6 +16,7 @@ from osvlab.elf.program import Program
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.osv_kernel import fastlz
 from osvlab.filesystems.zfs.blocks import Blocks
+from osvlab.filesystems.zfs.bulk import leaf_numbers
 from osvlab.filesystems.zfs.byteorder import little_endian
 from osvlab.filesystems.zfs.compression import compress, decompress
 from osvlab.filesystems.zfs.format import DNODE_SIZE, C, Compression
@@ -87,7 +88,7 @@ def leaves(data: bytes) -> None:
     block = (head + data).ljust(size, b"\0")[:size]
     with suppress(ValueError):
         leaf = Leaf(block, ValueError)
-        assert len(leaf.numbers()[0]) == leaf.count
+        assert len(leaf_numbers(leaf)[0]) == leaf.count
         assert len(list(leaf.entries())) == leaf.count
         leaf.find(b"name", 1 << 60)
 
