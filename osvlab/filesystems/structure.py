@@ -61,7 +61,8 @@ class Declarations:
     @cached_property
     def types(self) -> cstruct:
         """The types, by attribute: ``declarations.types.boot_sector``."""
-        return cstruct(endian=self._endian).load(_PREPROCESSOR.sub("", self._text))
+        # Compiling a type takes longer than reading a hundred structures of it.
+        return cstruct(endian=self._endian).load(_PREPROCESSOR.sub("", self._text), compiled=False)
 
     @cached_property
     def meanings(self) -> dict[str, dict[str, str]]:

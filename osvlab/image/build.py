@@ -15,6 +15,7 @@ from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Directory, HostFile
 from osvlab.image import preflight
 from osvlab.image.boot_modules import boot_archive
+from osvlab.image.collector import no_collection
 from osvlab.image.image import Image
 from osvlab.image.modules import ModuleError, chosen_modules
 from osvlab.image.recipe import Filesystem, Recipe, RecipeError
@@ -34,6 +35,7 @@ __all__ = ["DiskFullError", "build", "build_recipe"]
 _WAYS = ("host", "vm")
 
 
+@no_collection()
 def build(
     source: Recipe | str | os.PathLike[str],
     command: str | None = None,
@@ -150,6 +152,7 @@ def build(
     return build_recipe(recipe, kernel, output, options=options, builder=in_vm, check=check)
 
 
+@no_collection()
 def build_recipe(
     recipe: Recipe,
     kernel: Kernel,

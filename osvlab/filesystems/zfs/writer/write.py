@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import BinaryIO
 
 from osvlab.filesystems.tree import Directory
@@ -190,15 +191,19 @@ class PoolWriter:
         plain = Codec(None, options.checksum, options.ashift)
         root, array = store_pool(disk, space, plain, identity, datasets)
 
-        def seal() -> None:
-            write_labels(disk, identity, plan.geometry, array, root, sparse=self._sparse)
-            disk.finish(plan.size)
-
-        self._seal = seal
+        # Without the writer in it, which would never let go of the plan by itself.
+        self._seal = partial(_seal, disk, identity, plan, array, root, sparse=self._sparse)
 
     def seal(self) -> None:
         """Write the labels. The stream's position is behind the vdev then."""
         self._seal()
+
+
+def _seal(
+    disk: Disk, identity: Identity, plan: ZfsPlan, array: int, root: bytes, *, sparse: bool
+) -> None:
+    write_labels(disk, identity, plan.geometry, array, root, sparse=sparse)
+    disk.finish(plan.size)
 
 
 def _identity(plan: ZfsPlan, datasets: list[StoredDataset]) -> Identity:
