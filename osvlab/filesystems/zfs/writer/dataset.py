@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
 from osvlab.filesystems.zfs.format import DNODE_SIZE, ObjectType
@@ -19,7 +20,7 @@ from osvlab.filesystems.zfs.writer.objects import (
 )
 from osvlab.filesystems.zfs.writer.plan import DatasetPlan, Item, Options
 from osvlab.filesystems.zfs.writer.reuse import Reuse
-from osvlab.filesystems.zfs.writer.sources import block_size_of, sealed_records
+from osvlab.filesystems.zfs.writer.sources import Record, block_size_of, sealed_records
 from osvlab.filesystems.zfs.writer.zap import Entry, make_zap
 
 __all__ = ["store_dataset"]
@@ -85,15 +86,23 @@ class _Dataset:
     # --- files
 
     def _store_files(self, progress: Callable[[int], object]) -> None:
-        files = {
-            number: (item, item.node)
+        files = [
+            (number, item, item.node)
             for number, item in self.plan.numbered()
             if isinstance(item.node, HostFile | Content)
-        }
-        sources = ((number, node) for number, (_, node) in files.items())
-        records = sealed_records(sources, self.blocks.codec, self.reuse)
+        ]
+        sources = ((number, node) for number, _, node in files)
+        with closing(sealed_records(sources, self.blocks.codec, self.reuse)) as records:
+            self._store_records(files, records, progress)
+
+    def _store_records(
+        self,
+        files: list[tuple[int, Item, HostFile | Content]],
+        records: Iterator[Record],
+        progress: Callable[[int], object],
+    ) -> None:
         following = next(records, None)
-        for number, (item, node) in files.items():
+        for number, item, node in files:
             leaves: dict[int, tuple[bytes, int]] = {}
             kept = []
             used = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
 from osvlab.filesystems.output import changed_error, open_source
@@ -18,6 +18,7 @@ from osvlab.filesystems.zfs.writer.ordered import in_order
 from osvlab.filesystems.zfs.writer.plan import MAY_HAVE_HOLES, data_records
 from osvlab.filesystems.zfs.writer.reuse import Reuse
 from osvlab.filesystems.zfs.writer.space import RECORD
+from osvlab.filesystems.zfs.writer.turns import short_turns
 
 __all__ = ["block_size_of", "sealed_records"]
 
@@ -43,7 +44,7 @@ def block_size_of(size: int) -> int:
 
 def sealed_records(
     files: Iterable[tuple[int, File]], codec: Codec, reuse: Reuse | None = None
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Yield the records of files that are not all zeros, in order.
 
     Parameters
@@ -62,14 +63,15 @@ def sealed_records(
     UnreadableFileError
         A file cannot be opened.
     """
-    for records in in_order(_Reader(codec, reuse).batches(files)):
-        yield from records
+    with short_turns():
+        for records in in_order(_Reader(codec, reuse).batches(files)):
+            yield from records
 
 
 class _Reader:
     def __init__(self, codec: Codec, reuse: Reuse | None) -> None:
         self._codec = codec
-        self._reuse = reuse
+        self._reuse = reuse if reuse is not None and reuse.knows_any else None
 
     def batches(self, files: Iterable[tuple[int, File]]) -> Iterator[Batch]:
         """Divide the work into parts of about a megabyte."""

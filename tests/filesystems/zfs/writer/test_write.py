@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,22 @@ def test_a_file_that_changed_is_named(tmp_path: Path, size: int) -> None:
     place.unlink()
     with pytest.raises(ChangedFileError, match=r"cannot open .*file any more"):
         write_zfs(plan, io.BytesIO())
+
+
+def test_what_fails_leaves_nothing_running() -> None:
+    usual, before = sys.getswitchinterval(), set(threading.enumerate())
+    tree = Directory({b"%d" % number: Content(b"x" * 100_000) for number in range(100)})
+
+    def enough(done: int, total: int) -> None:
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough") as raised:
+        write_zfs(tree, io.BytesIO(), progress=enough)
+    assert raised.tb is not None  # it holds on to all that was in use, as a notebook does
+    assert sys.getswitchinterval() == usual
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_a_size_is_kept_to(tmp_path: Path) -> None:
