@@ -23,6 +23,7 @@ from osvlab.paths import PathNotFoundError, kind_of_file
 __all__ = ["read_tree"]
 
 _SHOWN = 20
+_ALL_MAY_READ = 0o444
 
 
 def read_tree(
@@ -141,6 +142,9 @@ def _node(entry: os.DirEntry[bytes], path: bytes) -> Node | str:
         return Directory(mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns)
     if not stat.S_ISREG(found.st_mode):
         return kind_of_file(found.st_mode)
-    if not os.access(entry.path, os.R_OK, effective_ids=True):
+    # Who reads it is told if what all may read cannot be read all the same.
+    if found.st_mode & _ALL_MAY_READ != _ALL_MAY_READ and not os.access(
+        entry.path, os.R_OK, effective_ids=True
+    ):
         return "cannot be read (Permission denied)"
     return HostFile.at(entry.path, found)

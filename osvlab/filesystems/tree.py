@@ -79,14 +79,9 @@ class HostFile:
         if found is None:
             found = os.stat(path)
         shared = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
-        return cls(
-            os.fsencode(path),
-            found.st_size,
-            stat.S_IMODE(found.st_mode),
-            found.st_mtime_ns,
-            shared,
-            (found.st_dev, found.st_ino, found.st_ctime_ns),
-        )
+        version = found.st_dev, found.st_ino, found.st_ctime_ns
+        mode = stat.S_IMODE(found.st_mode)
+        return cls(os.fsencode(path), found.st_size, mode, found.st_mtime_ns, shared, version)
 
 
 @dataclass(frozen=True, slots=True)

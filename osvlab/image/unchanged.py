@@ -122,4 +122,4 @@ def _told(node: Node) -> bytes:
         case Content():
             return b"content %o %d %s" % (node.mode, node.mtime, hashlib.sha256(node.data).digest())
         case HostFile():
-            return repr(("file", node.size, node.mode, node.mtime, node.inode, node.version)).encode()
+            return b"file %d %o %d %a %a" % (node.size, node.mode, node.mtime, node.inode, node.version)

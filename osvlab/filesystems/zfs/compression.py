@@ -15,7 +15,7 @@ from collections.abc import Callable
 from osvlab.filesystems.zfs.format import Compression
 from osvlab.filesystems.zfs.lzjb import lzjb_decompress
 
-__all__ = ["compress", "decompress"]
+__all__ = ["compressor", "decompress"]
 
 _ZLE_RUN = 64
 _LENGTH = struct.Struct(">I")
@@ -48,7 +48,7 @@ def decompress(kind: int, data: bytes, size: int) -> bytes | None:
 
     Examples
     --------
-    >>> stored = compress(Compression.LZ4, bytes(4096))
+    >>> stored = compressor(Compression.LZ4)(bytes(4096))
     >>> len(stored), decompress(Compression.LZ4, stored, 4096) == bytes(4096)
     (30, True)
     """
@@ -61,15 +61,13 @@ def decompress(kind: int, data: bytes, size: int) -> bytes | None:
     return found
 
 
-def compress(kind: int, data: bytes) -> bytes:
-    """Return what is stored for a block's bytes, unpadded; it may be longer than they are.
+def compressor(kind: int) -> Callable[[bytes], bytes]:
+    """Return what makes of a block's bytes those that are stored, unpadded; they may be more.
 
     Parameters
     ----------
     kind
         ``LZ4``, or ``GZIP_1`` to ``GZIP_9``.
-    data
-        The bytes.
 
     Raises
     ------
@@ -77,13 +75,21 @@ def compress(kind: int, data: bytes) -> bytes:
         Data are not compressed that way here.
     """
     if kind == Compression.LZ4:
-        import lz4.block
-
-        packed: bytes = lz4.block.compress(data, store_size=False)
-        return _LENGTH.pack(len(packed)) + packed
+        return _lz4_compressor()
     if Compression.GZIP_1 <= kind <= Compression.GZIP_9:
-        return zlib.compress(data, kind - Compression.GZIP_1 + 1)
+        level = kind - Compression.GZIP_1 + 1
+        return lambda data: zlib.compress(data, level)
     raise ValueError(f"data are not written with {Compression.text(kind)} here")
+
+
+def _lz4_compressor() -> Callable[[bytes], bytes]:
+    from lz4.block import compress
+
+    def pack(data: bytes) -> bytes:
+        packed: bytes = compress(data, store_size=False)
+        return _LENGTH.pack(len(packed)) + packed
+
+    return pack
 
 
 def _off(data: bytes, size: int) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from osvlab.filesystems.base import ByteRange, DamagedError
 from osvlab.filesystems.zfs.blocks import Blocks
 from osvlab.filesystems.zfs.checksums import checksum, sha256
-from osvlab.filesystems.zfs.compression import compress
+from osvlab.filesystems.zfs.compression import compressor
 from osvlab.filesystems.zfs.errors import UnsupportedPoolError
 from osvlab.filesystems.zfs.format import (
     DVA,
@@ -98,8 +98,8 @@ def test_checksums_are_verified(kind: Checksum, size: int) -> None:
 def test_blocks_are_unpacked(piece: bytes, times: int) -> None:
     data = padded(piece * times)
     for kind, stored in (
-        (Compression.LZ4, compress(Compression.LZ4, data)),
-        (Compression.GZIP_6, compress(Compression.GZIP_6, data)),
+        (Compression.LZ4, compressor(Compression.LZ4)(data)),
+        (Compression.GZIP_6, compressor(Compression.GZIP_6)(data)),
         (Compression.ZSTD, packed_zstd(data)),
     ):
         disks = Disks(size=1 << 20)
@@ -146,7 +146,7 @@ def test_embedded_blocks() -> None:
     blocks = Disks().blocks()
     assert blocks.read(embedded(b"hello" + bytes(7), 12, Compression.OFF), "it") == b"hello" + bytes(7)
     text = b"many words, and many more, " * 30
-    assert blocks.read(embedded(compress(Compression.LZ4, text), len(text), Compression.LZ4), "it") == text
+    assert blocks.read(embedded(compressor(Compression.LZ4)(text), len(text), Compression.LZ4), "it") == text
     with pytest.raises(UnsupportedPoolError, match="embedded in a way"):
         blocks.read(embedded(b"redacted", 8, Compression.OFF, kind=2), "it")
 

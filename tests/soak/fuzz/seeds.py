@@ -14,7 +14,7 @@ from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.disk import Partition, make_boot_sector
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.zfs import Pool
-from osvlab.filesystems.zfs.compression import compress
+from osvlab.filesystems.zfs.compression import compressor
 from osvlab.filesystems.zfs.format import DNODE_SIZE, ObjectType
 from osvlab.filesystems.zfs.objects import Dnode
 from osvlab.filesystems.zfs.zap import Zap
@@ -106,7 +106,7 @@ def of_python(pools: list[Path]) -> dict[str, Callable[[], list[bytes]]]:
     return {
         "lists": lambda: [label[6:] for label in fuzz_seeds.pool_labels(pools)],
         "packed": lambda: [
-            stored(15, compress(15, TEXT)),
+            stored(15, compressor(15)(TEXT)),
             stored(5, zlib.compress(TEXT)),
             *(stored(kind, TEXT) for kind in (2, 3, 4, 14)),
         ],

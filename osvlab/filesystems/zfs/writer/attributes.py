@@ -162,9 +162,7 @@ def sa_bonus(file: Attributes, target: bytes | None = None) -> tuple[bytes, byte
     seconds, rest = file.time
     times = (seconds, rest) * 4
     fixed = _FIXED.pack(
-        *(file.mode, file.size, BIRTH, 0, 0, file.parent, file.flags),
-        *times,
-        *(file.links, len(access) // 8),
+        file.mode, file.size, BIRTH, 0, 0, file.parent, file.flags, *times, file.links, len(access) // 8
     )
     body = fixed + access
     if target is None:

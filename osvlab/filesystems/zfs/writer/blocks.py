@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from osvlab.filesystems.output import copy_range, write_at
 from osvlab.filesystems.zfs.checksums import Words, sha256
-from osvlab.filesystems.zfs.compression import compress
+from osvlab.filesystems.zfs.compression import compressor
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
 from osvlab.filesystems.zfs.writer.space import Space
 
@@ -83,13 +83,14 @@ class Codec:
         self.compression = _number_of(compression)
         self.checksum = Checksum.SHA256 if checksum == "sha256" else Checksum.FLETCHER4
         self.sum = _sum_of(checksum)
+        self._compress = None if compression is None else compressor(self.compression)
         self._unit = 1 << ashift
 
     def seal(self, data: bytes) -> Sealed:
         """Return a block, whose length is a multiple of 512, as it will be stored."""
         size = len(data)
-        if self.compression != Compression.OFF and size >= MIN_COMPRESSED:
-            packed = compress(self.compression, data)
+        if self._compress is not None and size >= MIN_COMPRESSED:
+            packed = self._compress(data)
             stored = len(packed) + 511 & ~511
             unit = self._unit - 1
             if len(packed) <= size - (size >> 3) and stored + unit & ~unit < size + unit & ~unit:

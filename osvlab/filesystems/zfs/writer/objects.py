@@ -19,7 +19,6 @@ _FAN_OUT = INDIRECT // 128
 _MAX_BONUS = 320
 _USED_BYTES = 1
 _SPILL = 4
-_HEAD_SIZE = 64
 DNODE_BLOCK = 32 * DNODE_SIZE
 META_POINTERS = 3
 META_LEVELS = 7  # a filesystem's meta-dnode has them all from the start: kernels count on it
@@ -133,7 +132,7 @@ def make_dnode(
         max(0, block_count - 1),
         used,
     )
-    filled = b"".join((head.ljust(_HEAD_SIZE, b"\0"), *pointers, bonus))
+    filled = b"".join((head, *pointers, bonus))
     if spill:
         return filled.ljust(DNODE_SIZE - len(spill), b"\0") + spill
     return filled.ljust(DNODE_SIZE, b"\0")

@@ -15,7 +15,6 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
@@ -59,7 +58,8 @@ class Reuse:
         self._fd = -1
         self._files: dict[Key, list[Kept]] = {}
         self.untouched = False
-        self._new: list[tuple[Key, list[Kept]]] = []
+        self._new: list[bytes] = []
+        self._new_files = 0
         self._started = time.time_ns()
         self._record: Path | None = None
         try:
@@ -74,6 +74,11 @@ class Reuse:
     def fd(self) -> int:
         """Descriptor of the old image; -1 if there is none."""
         return self._fd
+
+    @property
+    def knows_any(self) -> bool:
+        """Whether anything is known of an old image."""
+        return bool(self._files)
 
     def close(self) -> None:
         """Let go of the old image."""
@@ -94,8 +99,11 @@ class Reuse:
 
     def keep(self, file: HostFile, blocks: list[Kept]) -> None:
         """Note which blocks of the new image a file became."""
-        if file.version is not None and file.version[2] < self._started - _TICK:
-            self._new.append(((*file.version, file.size), blocks))
+        if file.version is None or file.version[2] >= self._started - _TICK:
+            return
+        self._new_files += 1
+        self._new.append(_FILE.pack(*file.version, file.size, len(blocks)))
+        self._new += [_BLOCK.pack(*block[:-1], *block.words) for block in blocks]
 
     def save(self, written: os.stat_result) -> None:
         """Write down what is known of the new image, as it was written, if there is room for it.
@@ -106,7 +114,7 @@ class Reuse:
             return
         self._record.unlink(missing_ok=True)
         image = _identity(written)
-        rest = struct.pack("<5Q", *image, len(self._new)) + b"".join(_dump(self._new))
+        rest = struct.pack("<5Q", *image, self._new_files) + b"".join(self._new)
         with contextlib.suppress(OSError, OsvlabError), replacing(self._record) as temporary:
             temporary.write_bytes(_MAGIC + hashlib.sha256(rest).digest() + self._needs + rest)
         _forget_oldest(self._record.parent)
@@ -132,13 +140,6 @@ def _needs(options: Options) -> bytes:
     elif options.compression is not None:
         told += f" {zlib.ZLIB_RUNTIME_VERSION}"
     return hashlib.sha256(told.encode()).digest()
-
-
-def _dump(files: Iterable[tuple[Key, list[Kept]]]) -> Iterable[bytes]:
-    for key, blocks in files:
-        yield _FILE.pack(*key, len(blocks))
-        for record, offset, stored, compression, lsize, words in blocks:
-            yield _BLOCK.pack(record, offset, stored, compression, lsize, *words)
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

@@ -199,9 +199,7 @@ class PoolWriter:
         self._seal()
 
 
-def _seal(
-    disk: Disk, identity: Identity, plan: ZfsPlan, array: int, root: bytes, *, sparse: bool
-) -> None:
+def _seal(disk: Disk, identity: Identity, plan: ZfsPlan, array: int, root: bytes, *, sparse: bool) -> None:
     write_labels(disk, identity, plan.geometry, array, root, sparse=sparse)
     disk.finish(plan.size)
 

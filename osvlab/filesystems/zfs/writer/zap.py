@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,12 +96,19 @@ def make_zap(entries: Sequence[Entry], salt: int) -> Zap:
     return _fat(entries, hashes, salt)
 
 
+def _same_before(hashes: Iterable[int]) -> Iterator[int]:
+    """Yield, of each hash, how many before it are the same: that tells their names apart."""
+    seen: dict[int, int] = {}
+    for found in hashes:
+        before = seen.get(found, 0)
+        seen[found] = before + 1
+        yield before
+
+
 def _micro(entries: Sequence[Entry], hashes: list[int], salt: int) -> Zap:
-    seen: Counter[int] = Counter()
     parts = [MICRO_HEAD.pack(C.ZAP_MICRO, salt, 0)]
-    for (name, (value,), _), found in zip(entries, hashes, strict=True):
-        parts.append(MICRO_ENTRY.pack(value, seen[found], 0, name))
-        seen[found] += 1
+    for (name, (value,), _), before in zip(entries, _same_before(hashes), strict=True):
+        parts.append(MICRO_ENTRY.pack(value, before, 0, name))
     data = b"".join(parts)
     size = len(data) + 511 & ~511
     return Zap(data.ljust(size, b"\0"), size)
@@ -117,13 +123,11 @@ class _Hashed(NamedTuple):
 
 def _fat(entries: Sequence[Entry], hashes: list[int], salt: int) -> Zap:
     order = sorted(range(len(entries)), key=lambda i: hashes[i])
-    seen: Counter[int] = Counter()
     items = []
-    for index in order:
-        entry, found = entries[index], hashes[index]
+    for index, before in zip(order, _same_before(hashes[i] for i in order), strict=True):
+        entry = entries[index]
         chunks = 1 + _chunks(len(entry.name) + 1) + _chunks(entry.size * len(entry.values))
-        items.append(_Hashed(found, seen[found], entry, chunks))
-        seen[found] += 1
+        items.append(_Hashed(hashes[index], before, entry, chunks))
     leaves = _divide(items)
     shift = max(_EMBEDDED_SHIFT, *(length for _, length, _ in leaves))
     table_blocks = 0 if shift == _EMBEDDED_SHIFT else 1 << shift - _TABLE_SHIFT
