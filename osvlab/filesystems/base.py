@@ -288,14 +288,12 @@ class Filesystem(ABC):
         """Return the structure from which everything else is found, with pointers down to files' bytes."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Let go of the file that is read."""
-
     def explain_entry(self, entry: Entry) -> Structure:
         """Return the structure that describes one entry: its inode, its record."""
-        from osvlab.filesystems.structure import entry_structure
 
-        return entry_structure(self, entry)
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file that is read."""
 
     def lookup(self, directory: Entry, name: bytes) -> Entry | None:
         """Return a directory's entry of a name, or None."""

@@ -21,15 +21,15 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from dissect.cstruct import cstruct
 
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import ByteRange, Entry, Extent, Filesystem, Kind, show
+from osvlab.filesystems.base import ByteRange
 
-__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare", "entry_structure", "stored_bytes"]
+__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare", "stored_bytes"]
 
 _STRUCT = re.compile(
     r"^\s*(?:typedef\s+)?(?:struct|union)\s+(\w+)\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL
@@ -392,44 +392,6 @@ def stored_bytes(
         lambda: source.read_at(position, min(length, _KEPT)),
         about=about or "as they are stored, without fields",
         within=within,
-    )
-
-
-def entry_structure(filesystem: Filesystem, entry: Entry) -> Structure:
-    """Return what a filesystem knows of an entry as a structure that points to its bytes.
-
-    For formats that do not say better which structure describes an entry.
-    """
-    known = {
-        "kind": str(entry.kind),
-        "size": entry.size,
-        "number": entry.number,
-        "permissions": None if entry.permissions is None else oct(entry.permissions),
-        "owner": entry.owner,
-        "group": entry.group,
-        "links": entry.links,
-        "modified": entry.modified,
-    }
-    fields = [Field(name, 0, 0, value) for name, value in known.items() if value is not None]
-    extents = list(filesystem.extents(entry)) if entry.kind is Kind.FILE else []
-    first = next((extent.offset for extent in extents if extent.offset is not None), 0)
-    pointers = [
-        Pointer(f"bytes from {extent.start:#x}", partial(_extent, filesystem, entry, extent))
-        for extent in extents
-        if extent.offset is not None
-    ]
-    return Structure(show(entry.path), first, entry.size, b"", fields, pointers)
-
-
-def _extent(filesystem: Filesystem, entry: Entry, extent: Extent) -> Structure:
-    name = f"bytes {extent.start:#x} to {extent.start + extent.length:#x} of {show(entry.path)}"
-    about = f"stored in {extent.stored} bytes" + (f", {extent.about}" if extent.about else "")
-    return Structure(
-        name,
-        extent.offset or 0,
-        extent.length,
-        lambda: filesystem.read(entry, extent.start, min(extent.length, _KEPT)),
-        about=about,
     )
 
 
