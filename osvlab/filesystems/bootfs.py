@@ -26,10 +26,11 @@ from osvlab.filesystems.base import (
     Source,
     show,
 )
+from osvlab.filesystems.declarations import declare
 from osvlab.filesystems.findings import Findings, overlaps, read_once
 from osvlab.filesystems.index import IndexedFilesystem, PathError, parts_of
 from osvlab.filesystems.output import Output
-from osvlab.filesystems.structure import Pointer, Structure, declare, stored_bytes
+from osvlab.filesystems.structure import Pointer, Structure, stored_bytes
 from osvlab.filesystems.tree import (
     MAX_PATH,
     Content,

@@ -27,7 +27,7 @@ from typing import Any
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, show
-from osvlab.filesystems.structure import declare
+from osvlab.filesystems.declarations import declare
 from osvlab.paths import format_size
 
 __all__ = ["Container", "ContainerError", "container_of", "convert", "measure", "unpacked"]

@@ -47,7 +47,8 @@ from typing import Any, BinaryIO
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, DamagedError
-from osvlab.filesystems.structure import Field, Pointer, Structure, declare, fields_of
+from osvlab.filesystems.declarations import declare
+from osvlab.filesystems.structure import Field, Pointer, Structure, fields_of
 
 __all__ = [
     "CommandLineError",

@@ -1,8 +1,7 @@
-"""Structures on disk: declared once, as C text, and shown field by field, with pointers to the next.
+"""Structures at their places on a disk, shown field by field, with pointers to the next.
 
-`declare` reads C text into types (dissect.cstruct) and keeps the comment behind each field as its
-meaning. A `Structure` is one of them at its place on a disk. Whatever it points to is read only
-when it is asked for, so that a notebook can walk from a disk's first bytes to one byte of a file:
+Whatever a structure points to is read only when it is asked for, so that a notebook can walk from a
+disk's first bytes to one byte of a file:
 
 >>> disk = explain_example()
 >>> print(disk)
@@ -18,80 +17,22 @@ header at byte 0x0, 8 bytes
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from dissect.cstruct import cstruct
-
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import ByteRange
+from osvlab.filesystems.byte_range import ByteRange
+from osvlab.filesystems.declarations import Declarations, declare
 
-__all__ = ["Declarations", "Field", "Pointer", "Structure", "declare", "stored_bytes"]
+__all__ = ["Field", "Pointer", "Structure", "fields_of", "stored_bytes"]
 
-_STRUCT = re.compile(
-    r"^\s*(?:typedef\s+)?(?:struct|union)\s+(\w+)\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL
-)
-_FIELD = re.compile(r"(\w+)(?:\[[^\]]*\])*(?:\s*:\s*\d+)?\s*;[ \t]*/\*(.*?)\*/", re.DOTALL)
-_PREPROCESSOR = re.compile(r"^#(?!define).*$", re.MULTILINE)
 _SHOWN = 32
 _LISTED = 12
 # A notebook's own style puts everything to the right, as it befits numbers.
 _CELL = ' style="text-align:left;vertical-align:top;padding:0.2em 0.7em"'
 _KEPT = 64 * 1024  # of a file's contents, which may be gigabytes
-
-
-class Declarations:
-    """Types declared in C text, which is read when one of them is first asked for.
-
-    A program that only writes ZFS need not wait for what qcow2 and ROFS are made of.
-
-    Parameters
-    ----------
-    text, endian
-        As of `declare`.
-    """
-
-    def __init__(self, text: str, endian: str) -> None:
-        self._text = text
-        self._endian = endian
-
-    @cached_property
-    def types(self) -> cstruct:
-        """The types, by attribute: ``declarations.types.boot_sector``."""
-        # Compiling a type takes longer than reading a hundred structures of it.
-        return cstruct(endian=self._endian).load(_PREPROCESSOR.sub("", self._text), compiled=False)
-
-    @cached_property
-    def meanings(self) -> dict[str, dict[str, str]]:
-        """What the comments behind the fields say, by structure and field."""
-        text = self._text if "\n" in self._text else self._text.replace("}", "\n}")
-        return {
-            name: {found: " ".join(comment.split()) for found, comment in _FIELD.findall(body)}
-            for name, body in _STRUCT.findall(text)
-        }
-
-
-def declare(text: str, *, endian: str = "<") -> Declarations:
-    """Read C declarations; the comment behind a field is its meaning.
-
-    Parameters
-    ----------
-    text
-        Structures of fixed-width integers, characters and arrays of them. It may be a header that
-        a C compiler reads too: lines of the preprocessor other than definitions count for nothing.
-    endian
-        ``<`` for little-endian, ``>`` for big-endian.
-
-    Examples
-    --------
-    >>> c = declare("struct point { uint16 x; /* millimetres */ uint16 y; };")
-    >>> len(c.types.point), c.meanings["point"]["x"]
-    (4, 'millimetres')
-    """
-    return Declarations(text, endian)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Structures: declared as C text, decoded lazily, followed from one to the next."""
+"""Structures: decoded lazily, followed from one to the next, and shown."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ import pytest
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange
-from osvlab.filesystems.structure import Field, Pointer, Structure, declare, stored_bytes
+from osvlab.filesystems.declarations import declare
+from osvlab.filesystems.structure import Field, Pointer, Structure, stored_bytes
 
 POINT = declare("""
 struct point {
-    uint16  x;          /* millimetres,
-                           from the left */
+    uint16  x;          /* millimetres, from the left */
     uint16  y;
     uint64  far;        /* block */
     char    name[6];
 };
 """)
-
-
-def test_a_comment_behind_a_field_is_its_meaning() -> None:
-    assert POINT.meanings["point"] == {"x": "millimetres, from the left", "far": "block"}
 
 
 def test_a_structure_is_decoded_where_it_lies() -> None:

@@ -11,7 +11,7 @@ buffer-format.rst`, which also allows archives one after the other.
 
 from __future__ import annotations
 
-from osvlab.filesystems.structure import declare
+from osvlab.filesystems.declarations import declare
 
 C_CPIO = declare("""
 struct cpio_header {

@@ -13,7 +13,8 @@ from typing import Any
 
 from osvlab.filesystems.base import ByteRange, DamagedError
 from osvlab.filesystems.bootfs import RECORD, BootfsReader, c_bootfs, looks_like_bootfs
-from osvlab.filesystems.structure import Pointer, Structure, declare, stored_bytes
+from osvlab.filesystems.declarations import declare
+from osvlab.filesystems.structure import Pointer, Structure, stored_bytes
 
 __all__ = ["end_of_elf", "find_bootfs", "is_elf", "kernel_elf", "program_headers", "require_whole"]
 

@@ -11,10 +11,11 @@ from osvlab.errors import OsvlabError
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError, Source
 from osvlab.filesystems.bootfs import BootfsReader
+from osvlab.filesystems.declarations import declare
 from osvlab.filesystems.findings import Findings
 from osvlab.filesystems.osv_kernel.elf import end_of_elf, find_bootfs, is_elf, kernel_elf, require_whole
 from osvlab.filesystems.osv_kernel.packed import PackedKernel
-from osvlab.filesystems.structure import Pointer, Structure, declare
+from osvlab.filesystems.structure import Pointer, Structure
 from osvlab.paths import replacing
 
 __all__ = ["KernelFile", "KernelForm", "kernel_form"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from osvlab.filesystems.base import ByteRange, DamagedError
+from osvlab.filesystems.declarations import declare
 from osvlab.filesystems.osv_kernel.fastlz import LzError, decompress
-from osvlab.filesystems.structure import Field, Pointer, Structure, declare
+from osvlab.filesystems.structure import Field, Pointer, Structure
 
 __all__ = ["PackedKernel", "Segment"]
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from osvlab.filesystems.structure import declare
+from osvlab.filesystems.declarations import declare
 
 BLOCK = 512
 MAGIC = 0xDEADBEAD

@@ -15,7 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from osvlab.filesystems.structure import declare
+from osvlab.filesystems.declarations import declare
 
 __all__ = [
     "DVA",
