@@ -31,6 +31,7 @@ SHOWN = [
                 "cpio",
                 "disk",
                 "disk_pools",
+                "disk_structures",
                 "host",
                 "opening",
                 "overview",

@@ -30,33 +30,24 @@ True
 Traceback (most recent call last):
 ...
 osvlab.filesystems.base.DamagedError: damaged disk: ...
->>> print(explain_boot_sector(source, lambda: [], "of a disk that does not boot by itself"))
-boot sector at byte 0x0, 512 bytes
-...
->>> print(explain_partition(source, root, []))
-partition 2 at byte 0x1ce, 16 bytes
-...
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import ByteRange, DamagedError
 from osvlab.filesystems.declarations import declare
-from osvlab.filesystems.structure import Field, Pointer, Structure, fields_of
 
 __all__ = [
     "CommandLineError",
     "Partition",
     "decode_command_line",
     "encode_command_line",
-    "explain_boot_sector",
-    "explain_partition",
     "has_command_line",
     "make_boot_sector",
     "partitions_in",
@@ -274,12 +265,13 @@ def require_on_disk(partition: Partition, disk: ByteRange) -> None:
         raise DamagedError(
             "disk",
             f"partition table slot {partition.slot}",
-            disk.offset + _slot_offset(partition.slot),
+            disk.offset + slot_offset(partition.slot),
             f"ends at byte {end} and the disk at {disk.length}: the image is truncated",
         )
 
 
-def _slot_offset(slot: int) -> int:
+def slot_offset(slot: int) -> int:
+    """Return the byte of the disk at which a slot of the partition table begins."""
     return 0x1BE + 16 * (slot - 1)
 
 
@@ -393,33 +385,3 @@ def _write_command_line_of(path: str | os.PathLike[str], window: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def explain_boot_sector(
-    source: ByteRange, pointers: Callable[[], Iterable[Pointer]], about: str
-) -> Structure:
-    """Return a disk's boot sector as a structure; the slots of its partition table are read on their own."""
-
-    def fields() -> Iterator[Field]:
-        for found in fields_of(C_DISK, "boot_sector", source.read_at(0, SECTOR)):
-            if found.name != "partitions":
-                value = bytes(found.value) if isinstance(found.value, list) else found.value
-                yield Field(found.name, found.offset, found.length, value, found.meaning)
-
-    return Structure(
-        "boot sector",
-        source.offset,
-        SECTOR,
-        lambda: source.read_at(0, SECTOR),
-        fields,
-        pointers,
-        about=about,
-    )
-
-
-def explain_partition(source: ByteRange, partition: Partition, pointers: Iterable[Pointer]) -> Structure:
-    """Return a slot of the partition table as a structure."""
-    name = f"partition {partition.slot}"
-    about = f"bytes {partition.offset:#x} to {partition.offset + partition.size:#x} of the disk"
-    where = _slot_offset(partition.slot)
-    return Structure.at(C_DISK, "partition_entry", source, where, pointers, name=name, about=about)

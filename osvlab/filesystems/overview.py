@@ -10,11 +10,16 @@ from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, CheckReport, DamagedError, Source
 from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.disk_pools import DiskPool, namesakes, pools_on
+from osvlab.filesystems.disk_structures import (
+    explain_boot_sector,
+    explain_command_line,
+    explain_partition,
+)
 from osvlab.filesystems.findings import Findings, overlaps
 from osvlab.filesystems.opening import Volume, open_volume, partition_of, volume_in, volume_of
 from osvlab.filesystems.osv_kernel import KernelFile, KernelForm, kernel_form
 from osvlab.filesystems.recognise import Content, refuse_unknown
-from osvlab.filesystems.structure import Field, Pointer, Structure
+from osvlab.filesystems.structure import Pointer, Structure
 
 __all__ = ["check", "explain"]
 
@@ -169,31 +174,18 @@ def explain_disk(volume: Volume) -> Structure:
     def pointers() -> Iterator[Pointer]:
         partitions = list(disk.partitions_in(source))
         if disk.has_command_line(partitions):
-            yield Pointer("command line", partial(_command_line, source))
+            yield Pointer("command line", partial(explain_command_line, source))
         if kernel_form(source) in (KernelForm.LOADER, KernelForm.DISK):
             yield Pointer("kernel", lambda: KernelFile(source).explain_wrapped())
         for each in partitions:
             yield Pointer(f"partition {each.slot}", partial(_partition, volume, each))
 
     about = "What a BIOS loads and starts; it loads the command line and the kernel behind it."
-    return disk.explain_boot_sector(source, pointers, about)
-
-
-def _command_line(source: ByteRange) -> Structure:
-    text = disk.read_command_line(source)
-    length = len(disk.encode_command_line(text))
-    fields = [Field("text", 0, length, text, "options of the kernel, then the command; ended by a NUL")]
-    return Structure(
-        "command line",
-        source.offset + disk.COMMAND_LINE,
-        length,
-        lambda: source.read_at(disk.COMMAND_LINE, length),
-        fields,
-    )
+    return explain_boot_sector(source, pointers, about)
 
 
 def _partition(volume: Volume, partition: Partition) -> Structure:
     def filesystem() -> Structure:
         return open_volume(volume_in(volume, partition)).explain()
 
-    return disk.explain_partition(volume.source, partition, [Pointer("filesystem", filesystem)])
+    return explain_partition(volume.source, partition, [Pointer("filesystem", filesystem)])
