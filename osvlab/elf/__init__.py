@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from osvlab.elf.program import NotAProgramError, Program, ProgramKind, Symbol
+from osvlab.elf.program import Program, ProgramKind
+from osvlab.elf.recognise import NotAProgramError
+from osvlab.elf.symbols import Symbol
 
 __all__ = ["NotAProgramError", "Program", "ProgramKind", "Symbol"]

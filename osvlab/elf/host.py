@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from osvlab.elf.cache import CacheEntry, default_folders, musl_folders, read_cache, read_configuration
-from osvlab.elf.program import MAGIC, Program
+from osvlab.elf.program import Program
+from osvlab.elf.recognise import MAGIC
 from osvlab.elf.search import LD_SO, Loaded, Place, expand, own_places
 from osvlab.errors import OsvlabError
 from osvlab.paths import open_bytes

@@ -6,7 +6,8 @@ import io
 import os
 from typing import Protocol
 
-from osvlab.elf.program import MAGIC, Program
+from osvlab.elf.program import Program
+from osvlab.elf.recognise import MAGIC
 from osvlab.elf.search import Loaded, Place, Rules, own_places
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Content, Directory, HostFile

@@ -6,7 +6,8 @@ import io
 import os
 import stat
 
-from osvlab.elf.program import MAGIC, NotAProgramError, Program, ProgramKind, is_elf
+from osvlab.elf.program import Program, ProgramKind
+from osvlab.elf.recognise import MAGIC, NotAProgramError, is_elf
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Content, Directory, HostFile
 from osvlab.image.collection import RecipeError

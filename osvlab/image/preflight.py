@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from osvlab.elf.program import NotAProgramError, ProgramKind
+from osvlab.elf.program import ProgramKind
+from osvlab.elf.recognise import NotAProgramError
 from osvlab.elf.search import Loaded, Namespace
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show

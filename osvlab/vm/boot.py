@@ -140,7 +140,7 @@ def _image(
     modules: Iterable[str],
     folder: Folder,
 ) -> Image:
-    from osvlab.elf.program import is_elf
+    from osvlab.elf.recognise import is_elf
     from osvlab.image.build import build
     from osvlab.image.command import split_command_line
     from osvlab.image.image import Image

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from osvlab.elf.program import NotAProgramError
+from osvlab.elf.recognise import NotAProgramError
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
 from osvlab.image.recipe import Filesystem, Recipe, RecipeError

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from osvlab.elf.program import MAGIC
+from osvlab.elf.recognise import MAGIC
 from osvlab.image.collection import RecipeError
 from osvlab.paths import open_bytes
 

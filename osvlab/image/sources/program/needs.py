@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from osvlab.elf.cache import default_folders
 from osvlab.elf.host import Found, HostLinker, Looked, told
-from osvlab.elf.program import NotAProgramError, Program, ProgramKind, is_elf
+from osvlab.elf.program import Program, ProgramKind
+from osvlab.elf.recognise import NotAProgramError, is_elf
 from osvlab.elf.search import LD_SO, Loaded, Namespace, Need
 from osvlab.filesystems.base import show
 from osvlab.filesystems.tree import Symlink
