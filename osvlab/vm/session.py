@@ -1,4 +1,4 @@
-"""A running QEMU as the owner sees it: process, pipes, deadline, and how it ends.
+"""A running QEMU as the owner sees it: process, deadline, and how it ends.
 
 Everything here runs on the owner's loop, except what is marked as readable from any
 thread. The order at the end is the point of this file: QEMU is gone, what it still
@@ -13,23 +13,21 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from osvlab.errors import OsvlabError
 from osvlab.events import Event, publish
 from osvlab.kernels import Kernel
 from osvlab.paths import PathNotFoundError
-from osvlab.vm.console import OVER, Console, ConsoleEndedError
+from osvlab.vm.console import Console
 from osvlab.vm.discover import record
 from osvlab.vm.ending import judge, why_refused
 from osvlab.vm.folder import Folder
 from osvlab.vm.machine import Accelerator, DiskAccess, Machine
 from osvlab.vm.network import Protocol, forwarded
 from osvlab.vm.outcome import Lost, Outcome, TimedOut
-from osvlab.vm.owner import owner
+from osvlab.vm.pipes import Keyboard, Output, named_pipe
 from osvlab.vm.qemu import QemuError, arguments, die_with_python, find_qemu
 from osvlab.vm.qmp import Monitor, MonitorError
 from osvlab.vm.report import Report
@@ -44,15 +42,6 @@ START_DEADLINE = 30.0
 
 POWER_OFF_GRACE = 3.0
 """Seconds for QEMU to end after its guest has."""
-
-WRITE_DEADLINE = 10.0
-"""Seconds for the guest to take some of what is typed, once its buffers are full."""
-
-PAUSE = 0.001
-"""Seconds between two looks at what a guest prints, on average, while it prints."""
-
-LOOKS = 8
-"""Looks without a pause after a quiet while: a line that comes alone is seen as it comes."""
 
 _NO_ROOM = "the host has no room for what the guest writes to its disk"
 
@@ -102,7 +91,10 @@ class Session:
         self.accelerator = accelerator
         self.folder = folder
         self.timeout = timeout
-        self.console = Console(self._type)
+        self._keyboard = Keyboard()
+        self._printing = Output(self._printed)
+        self._reporting = Output(self._reported)
+        self.console = Console(self._keyboard.type)
         self.report = Report()
         self.outcome: Outcome | None = None
         self.disk_full = False
@@ -115,12 +107,6 @@ class Session:
         self._ending: Lost | TimedOut | None = None
         self._first_output: float | None = None
         self._application_output: float | None = None
-        self._typing = asyncio.Lock()
-        self._room = asyncio.Event()  # set when the keyboard's pipe can take more, or is gone
-        self._pipes: list[int] = []
-        self._printing = self._reporting = self._keyboard = -1
-        self._pauses: dict[int, asyncio.TimerHandle] = {}
-        self._looks: dict[int, tuple[float, float]] = {}  # of each pipe: how many are left, as of when
         self._deadline: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
 
@@ -202,10 +188,10 @@ class Session:
         ours.setblocking(False)
         self.monitor = Monitor(ours, self._shutting_down, self._disk_full)
         try:
-            for name in ("console.out", "report.out", "console.in"):
-                self._pipes.append(_pipe(self.folder.path / name))
-            self._printing, self._reporting, self._keyboard = self._pipes
-            os.close(_pipe(self.folder.path / "report.in"))  # QEMU wants one, and nothing goes down it
+            self._printing.open(self.folder.path / "console.out")
+            self._reporting.open(self.folder.path / "report.out")
+            self._keyboard.open(self.folder.path / "console.in")
+            os.close(named_pipe(self.folder.path / "report.in"))  # QEMU wants one, and nothing goes down it
             words = [os.fspath(find_qemu()), *arguments(self.machine, self.accelerator, theirs.fileno())]
             with open(self.folder.path / "qemu.log", "wb") as log:
                 self.started = time.monotonic()
@@ -230,34 +216,12 @@ class Session:
         self.pid = self._process.pid
         self._refused = False
         self._messages = ""
-        self._listen(self._printing, self._printed)
-        self._listen(self._reporting, self._reported)
+        self._printing.listen()
+        self._reporting.listen()
         if self.timeout is not None:
             self._deadline = self._loop.call_later(self.timeout, self._end, TimedOut(self.timeout))
 
     # While it runs
-
-    def _listen(self, pipe: int, sink: Callable[[bytes], None]) -> None:
-        self._loop.add_reader(pipe, self._hear, pipe, sink)
-
-    def _hear(self, pipe: int, sink: Callable[[bytes], None]) -> None:
-        """Read what is there, and after a few times in a row look again a moment later.
-
-        A guest prints byte by byte. A reader that woke up for each would take as much
-        of the CPU as the guest itself.
-        """
-        self._drain(pipe, sink)
-        now = self._loop.time()
-        left, since = self._looks.get(pipe, (LOOKS, now))
-        left = min(LOOKS, left + (now - since) / PAUSE) - 1
-        self._looks[pipe] = left, now
-        if left < 1:
-            self._loop.remove_reader(pipe)
-            self._pauses[pipe] = self._loop.call_later(PAUSE, self._listen, pipe, sink)
-
-    def _drain(self, pipe: int, sink: Callable[[bytes], None]) -> None:
-        with contextlib.suppress(BlockingIOError):
-            sink(os.read(pipe, 1 << 16))
 
     def _printed(self, data: bytes) -> None:
         now = time.monotonic()
@@ -314,46 +278,14 @@ class Session:
         """Wait until the guest has ended and everything is cleaned up."""
         await asyncio.shield(self._life)
 
-    def _type(self, data: bytes) -> None:
-        """Send bytes to the console; called from any thread but the owner's."""
-        try:
-            owner().call(self._send(data))
-        except TimeoutError as error:
-            raise ConsoleEndedError(
-                f"the guest does not read its console: nothing was taken in {WRITE_DEADLINE:g} s",
-                hint="Wait until it asks for input, or type less.",
-            ) from error
-        except OSError as error:
-            raise ConsoleEndedError(
-                "cannot write to the console: the virtual machine has ended", hint=OVER
-            ) from error
-
-    async def _send(self, data: bytes) -> None:
-        async with self._typing:  # one after the other, also when the first must wait
-            while data:
-                try:
-                    data = data[os.write(self._keyboard, data) :]
-                except BlockingIOError:
-                    # Once its buffers are full, a slow guest takes its time, but not for ever.
-                    await asyncio.wait_for(self._writable(), WRITE_DEADLINE)
-
-    async def _writable(self) -> None:
-        self._room.clear()
-        self._loop.add_writer(self._keyboard, self._room.set)
-        try:
-            await self._room.wait()
-        finally:
-            if self._pipes:
-                self._loop.remove_writer(self._keyboard)
-
     # The end
 
     async def _live(self) -> None:
         status = await self._process.wait()
         # What QEMU wrote before it died is in the pipes, all of it.
-        self._stop_listening()
-        self._drain(self._reporting, self._reported)
-        self._drain(self._printing, self._printed)
+        for output in (self._reporting, self._printing):
+            output.stop()
+            output.drain()
         for alarm in (self._deadline, self._grace):
             if alarm is not None:
                 alarm.cancel()
@@ -368,12 +300,6 @@ class Session:
         self.console.end(str(outcome).partition("\n")[0])
         publish(VmEnded(self.pid, outcome))
 
-    def _stop_listening(self) -> None:
-        for pause in self._pauses.values():
-            pause.cancel()
-        for pipe in (self._printing, self._reporting):
-            self._loop.remove_reader(pipe)
-
     def _clean_up(self) -> None:
         self._close_pipes()
         self.folder.remove()
@@ -381,13 +307,8 @@ class Session:
         self.keeper = None
 
     def _close_pipes(self) -> None:
-        if self._keyboard >= 0:
-            self._loop.remove_writer(self._keyboard)
-        self._room.set()
-        pipes, self._pipes = self._pipes, []
-        self._printing = self._reporting = self._keyboard = -1
-        for pipe in pipes:
-            os.close(pipe)
+        for pipe in (self._printing, self._reporting, self._keyboard):
+            pipe.close()
 
     def _judge(self, status: int) -> Outcome:
         """Say how the run ended. What the guest said counts more than how QEMU ended."""
@@ -417,12 +338,6 @@ class Session:
     def timeline(self) -> BootTimeline | None:
         """Where the time of the boot went, as far as it has come."""
         return BootTimeline.measured(self.report, self.started, self._first_output, self._application_output)
-
-
-def _pipe(path: Path) -> int:
-    """Make a named pipe, and open it so that neither end waits for the other."""
-    os.mkfifo(path, 0o600)
-    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 # A forked child has no guests: they stay the parent's, and nothing in the child may end them.

@@ -208,7 +208,7 @@ def test_huge_output_is_bounded(boot: Boot) -> None:
 
 
 def test_a_guest_that_does_not_read(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osvlab.vm.session.WRITE_DEADLINE", 0.2)
+    monkeypatch.setattr("osvlab.vm.pipes.WRITE_DEADLINE", 0.2)
     vm = boot(Guest().hang())
     with pytest.raises(ConsoleEndedError, match="does not read"):
         vm.write(b"x" * (4 << 20))
@@ -461,7 +461,7 @@ def test_more_words_than_the_host_passes_on(boot: Boot, guest_folder: Path) -> N
 
 
 def test_a_slow_reader_is_waited_for_while_it_reads(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osvlab.vm.session.WRITE_DEADLINE", 4.0)
+    monkeypatch.setattr("osvlab.vm.pipes.WRITE_DEADLINE", 4.0)
     # QEMU hands a guest some thirty thousand bytes a second; the first 64 KiB fit into the pipe. So all
     # of them take longer than that, and each page of the pipe a tenth of a second.
     guest = Guest().code(
