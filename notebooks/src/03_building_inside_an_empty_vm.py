@@ -171,14 +171,19 @@ print(vm.wait_for("Waiting for connection from host...")[0])
 with osvlab.filesystems.open(by_hand) as files:
     print(f"pool {files.pool.name}: {files.pool.state};", *files.pool.datasets)
     print("files:", *files.list(files.root))
-    label = files.explain()
+
+label = osvlab.filesystems.explain(by_hand) / "partition 2" / "filesystem"
 label
 
 # %% [markdown]
-# A pool without files. It begins with a **label**: who the pool is, and a *ring* of **uberblocks**.
-# An uberblock is the root of all that the pool holds. Each time that the pool changed, the next one
-# is written; *transaction groups* (txg) are what ZFS calls these changes, and counts. The notebook
-# *04_filesystems_on_disk* goes down from there to the bytes of a file. Here we only count:
+# A pool without files. `osv` is the filesystem that will take them; `$ORIGIN` and its snapshot are ZFS's
+# own: the empty state from which every filesystem begins. *Exported* is how `mkfs` leaves a pool, in use
+# by nobody. The guest has mounted it, at `/zfs`, but changed nothing yet; its first change will say so.
+#
+# It begins with a **label**: who the pool is, and a *ring* of **uberblocks**. An uberblock is the root of
+# all that the pool holds. Each time that the pool changed, the next one is written; *transaction groups*
+# (txg) are what ZFS calls these changes, and counts. The notebook *04_filesystems_on_disk* goes down from
+# there to the bytes of a file. Here we only count:
 
 
 # %%
@@ -216,6 +221,8 @@ Table([empty])
 
 # %% tags=["test"] jupyter={"source_hidden": true}
 assert vm.running
+books = label / "uberblock" / "MOS" / "object directory"
+assert any(pointer.name == "entry root_dataset" for pointer in books.pointers)
 assert (empty["txg"], empty["files"], empty["directories"], empty["right"]) == (4, 0, 1, True)
 
 # %% [markdown]
@@ -349,13 +356,14 @@ with osvlab.filesystems.open(by_hand) as files:
 # than in the file.
 #
 # **Try it.** How many transaction groups did the guest need for a thousand files? And how many
-# uberblocks are in the ring now (`label` shows the one from before; open the disk again)?
+# uberblocks are in the ring now? (`label` is of before: explain the disk again.)
 #
 # <details><summary>Answer</summary>
 #
 # A handful, as the column `txg` says: hundreds of files go to the disk together. The guest collects
 # what is written in memory, and closes a group when that gets too much, after five seconds, or at the
-# end. There is one uberblock for each group, and one for the empty pool.
+# end. There is one uberblock for each group, and one for the empty pool: the row `uberblocks` of the new
+# label says "5 of 128 hold one" if there were four.
 #
 # </details>
 
@@ -366,6 +374,8 @@ assert vm.outcome == osvlab.Exited(0)
 assert filled["files"] == len([1 for _, n, _ in found if n["mode"] >> 12 == 8])
 assert filled["right"]
 assert empty["txg"] < filled["txg"]
+again = osvlab.filesystems.explain(by_hand) / "partition 2" / "filesystem"
+assert again["uberblocks"] == f"{filled['txg'] - empty['txg'] + 1} of 128 hold one"
 
 # %% [markdown]
 # ## 5. In one call, and without a VM
@@ -550,9 +560,12 @@ assert not any(machine.running for machine in (vm, guest, forgetful))
 # %% [markdown]
 # ## What to try next
 #
+# The disks are gone now. Go to section 8 and choose *Run All Above Selected Cell*; then you have new ones.
+#
 # - Send half of the archive: `wire.sendall(archive[: size // 2])`. What does the daemon answer, and
 #   which files are in the pool afterwards?
-# - Make partition 2 smaller, until the tree does not fit. Who says so, and how?
+# - Give the noise 100 MiB (`100 << 20`), for which the 96 MiB of partition 2 are too few. Who says so, and
+#   how?
 # - `lab_builder(compression=None)`: how many KiB does the pool take now, and how long does it take to
 #   fill?
 # - Ten thousand files instead of one thousand: which of the two ways grows faster?

@@ -101,7 +101,7 @@ configuration / "vdev_tree"
 #
 # The other thing in the label is the **ring** of uberblocks: 128 slots of 1 KiB here. An *uberblock* is the
 # root of everything. Labels are the only structures of ZFS that are found at fixed places, so we can
-# look at the bytes themselves, without any help:
+# look at the bytes themselves, without any help. (The last 40 bytes of a slot are its own checksum.)
 
 # %%
 start = image.root_partition.offset
@@ -287,9 +287,9 @@ print(contents.hex(96))
 # That was the whole way. `explain_path` walks it in one go, for any file and any byte of it:
 
 # %%
-with osvlab.filesystems.open(image.path) as files:
-    way = files.explain_path(files.find("letter.txt"))
-    extents = list((files / "letter.txt").extents())
+reader = osvlab.filesystems.open(image.path)
+way = reader.explain_path(reader.find("letter.txt"))
+extents = list((reader / "letter.txt").extents())
 
 
 def step(one):
@@ -314,7 +314,7 @@ print(subprocess.check_output(dd)[:51])
 
 # %% [markdown]
 # **Try it.** `novel.txt` is too long for one block. Where are its extents? Follow
-# `files.explain_path(files.find("novel.txt"), 300_000)`: what lies between the dnode and the block?
+# `reader.explain_path(reader.find("novel.txt"), 300_000)`: what lies between the dnode and the block?
 #
 # <details><summary>Answer</summary>
 #
@@ -329,9 +329,8 @@ assert way[-1].offset == contents.offset == extent.offset
 assert contents.raw[:1020] == (app / "letter.txt").read_bytes()
 assert at(extent.offset, 51) == (app / "letter.txt").read_bytes()[:51]
 assert subprocess.check_output(dd) == at(extent.offset, 512)
-again = osvlab.filesystems.open(image.path)
-assert len(list((again / "novel.txt").extents())) == 42
-steps = [one.name for one in again.explain_path(again.find("novel.txt"), 300_000)]
+assert len(list((reader / "novel.txt").extents())) == 42
+steps = [one.name for one in reader.explain_path(reader.find("novel.txt"), 300_000)]
 assert steps[-3].startswith("indirect block 0")
 assert steps[-1].startswith("block 2")
 
@@ -733,6 +732,7 @@ new = {block: len({places[block] for places in columns.values()}) for block in s
 assert new == {block: 1 if "table" in block or "novel" in block else 5 for block in new}
 assert " ".join(f"{w:016x}" for w in fletcher4(at(place, changed["psize"]))) == changed["checksum"]
 assert osvlab.filesystems.check(image.path)[-1].ok
+assert "unpacked" in way[BLOCKS["dnodes of files"]].within
 
 # %% [markdown]
 # ## 8. Damage
@@ -831,7 +831,7 @@ seen
 # | damaged | in ROFS | in ZFS |
 # |---|---|---|
 # | a byte of a file | is read as if it were right | an error, which names file and byte |
-# | a block of the tree above the files | other names, sizes, places | another copy is read; a note says so |
+# | a block of the tree above | other names, sizes or places; an error | another copy is read, and told of |
 # | the newest root | (there is one superblock) | the state before the last change |
 #
 # **Try it.** Damage three labels of four with `damaged(image.path, ...)`, at their byte 16,500, which is
@@ -865,7 +865,7 @@ assert "no ZFS pool" in nothing.message
 
 # %%
 vm.stop()
-again.close()
+reader.close()
 shutil.rmtree(work)
 
 # %% tags=["test"] jupyter={"source_hidden": true}
@@ -874,12 +874,14 @@ assert not vm.running
 # %% [markdown]
 # ## What to try next
 #
+# The disks are gone now. Go to section 9 and choose *Run All Above Selected Cell*; then you have new ones.
+#
 # - Build with `compression="lz4"`. What do `extents` say now, and what does `explain` show as the place of
 #   a dnode?
 # - Teach the reader of section 5 to unpack lz4, and to read what the guest wrote.
 # - Write to the file 130 times. What becomes of the ring? How far back can you still open the pool?
-# - Where do the space maps say that the old letters are? Compare `files.pool.taken()` for two of the
-#   transaction groups.
+# - Where do the space maps say that the old letters are? Compare `files.pool.taken()` of two transaction
+#   groups: with `osvlab.filesystems.open(image.path, txg=...) as files`.
 # - If you have a ZFS on this host, `zdb -e -p FOLDER -dddddd osv 10` shows the same dnode. And the other
 #   way round: `osvlab.filesystems.open` reads a pool that you made.
 # - The same from a shell: `osvlab explain zfs.img:/letter.txt --hex`, `osvlab check zfs.img`.
