@@ -1,9 +1,18 @@
 """Images for fsspec, through which pandas, Dask, pyarrow and many others open files.
 
 >>> import fsspec
->>> files = fsspec.filesystem("osvlab", image="hello.img")  # doctest: +SKIP
->>> files.ls("/etc", detail=False)  # doctest: +SKIP
-['/etc/fstab', '/etc/hosts']
+>>> from osvlab.filesystems.bootfs import write_bootfs
+>>> from osvlab.filesystems.tree import Content, Directory
+>>> with open("hello.img", "wb") as file:
+...     _ = write_bootfs(Directory({b"data": Directory({b"table.csv": Content(b"a,b")})}), file)
+>>> fsspec.filesystem("osvlab", image="hello.img").ls("/data", detail=False)
+['/data/table.csv']
+>>> with fsspec.open("osvlab://data/table.csv", "rt", image="hello.img") as table:
+...     table.read()
+'a,b'
+>>> with fsspec.open("osvlab://data/table.csv::hello.img", "rt") as table:
+...     table.read()
+'a,b'
 >>> import pandas  # doctest: +SKIP
 >>> pandas.read_csv("osvlab://data/table.csv", storage_options={"image": "hello.img"})  # doctest: +SKIP
 """
@@ -16,7 +25,8 @@ from typing import Any, ClassVar
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from osvlab.filesystems.base import Entry, Filesystem, GuestPathError, Kind
+from osvlab.errors import OsvlabError
+from osvlab.filesystems.base import Entry, Filesystem, GuestPathError, GuestPathNotFoundError, Kind, show
 from osvlab.filesystems.opening import open as open_image
 
 __all__ = ["OsvlabFileSystem"]
@@ -35,11 +45,13 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ----------
     image, dataset, partition, txg
         As of `osvlab.filesystems.open`.
+    fo, target_protocol
+        The image as fsspec says it of a chained address: ``osvlab://etc/hosts::hello.img``.
 
     Raises
     ------
     OsvlabError
-        As of `osvlab.filesystems.open`.
+        As of `osvlab.filesystems.open`; or no image is named, or one that is no file of this host.
 
     Examples
     --------
@@ -60,14 +72,25 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(
         self,
-        image: str | os.PathLike[str] | bytes,
+        image: str | os.PathLike[str] | bytes | None = None,
         dataset: str | None = None,
         partition: int | None = None,
         txg: int | None = None,
+        fo: str | os.PathLike[str] | None = None,
+        target_protocol: str | None = None,
         **storage_options: Any,
     ) -> None:
         super().__init__(**storage_options)
+        if image is None:
+            image = _chained(fo, target_protocol)
         self._files: Filesystem = open_image(image, dataset=dataset, partition=partition, txg=txg)
+        # Whoever unpickles this may have another current directory.
+        place = image if isinstance(image, bytes) else os.path.abspath(image)
+        self._again = {"image": place, "dataset": dataset, "partition": partition, "txg": txg}
+        self._again |= storage_options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self._again,)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -76,7 +99,21 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return "/" + os.fspath(super()._strip_protocol(path)).strip("/")
 
     def _find(self, path: str, *, follow: bool = True) -> Entry:
-        return self._files.find(os.fsencode(self._strip_protocol(path)), follow=follow)
+        name = os.fsencode(self._strip_protocol(path))
+        try:
+            return self._files.find(name, follow=follow)
+        except GuestPathNotFoundError as error:
+            if follow and (target := self._target(name)) is not None:
+                raise _leads_nowhere(name, target) from error
+            raise
+
+    def _target(self, path: bytes) -> bytes | None:
+        """Return where a path leads, if it is a link itself."""
+        try:
+            entry = self._files.find(path, follow=False)
+        except GuestPathError:
+            return None
+        return self._files.target(entry) if entry.kind is Kind.SYMLINK else None
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return what is known of a path: name, type, size, and what else the format stores."""
@@ -153,8 +190,8 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
             raise _read_only(path)
         entry = self._find(path)
         self._files.read(entry, 0, 0)  # raises for what is no file
-        options.pop("autocommit", None)
-        options.pop("cache_options", None)
+        for known in ("autocommit", "cache_options", "size"):  # the last is of a file that was pickled
+            options.pop(known, None)
         return _ImageFile(self._files, entry, self, path, block_size or "default", **options)
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
@@ -175,6 +212,33 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Refuse: images are read here."""
         raise _read_only(path2)
+
+
+def _opened(options: dict[str, Any]) -> OsvlabFileSystem:
+    return OsvlabFileSystem(**options)
+
+
+def _chained(fo: str | os.PathLike[str] | None, protocol: str | None) -> str | os.PathLike[str]:
+    """Return the image that a chained address names."""
+    if fo is None:
+        raise OsvlabError(
+            "no image is named",
+            hint='Give image="hello.img" (storage_options={"image": ...} in pandas), or name it in the '
+            "address: osvlab://etc/hosts::hello.img",
+        )
+    if protocol not in (None, "file", "local"):
+        raise OsvlabError(
+            f"the image {os.fspath(fo)} is not a file of this host but of {protocol}",
+            hint="Copy it here first: fsspec.filesystem(...).get(...).",
+        )
+    return fo
+
+
+def _leads_nowhere(path: bytes, target: bytes) -> GuestPathNotFoundError:
+    return GuestPathNotFoundError(
+        f"{show(path)} is a link to {show(target)}, which is not in the image",
+        hint='osvlab cp copies such links as they are; cat(..., on_error="omit") leaves them out.',
+    )
 
 
 def _read_only(path: str) -> GuestPathError:

@@ -110,6 +110,41 @@ def test_it_copies_out_and_goes_through_pickle(files: OsvlabFileSystem, tmp_path
     assert again.cat("/etc/hosts") == files.cat("/etc/hosts")
 
 
+def test_pickles_hold_where_the_image_is_not_how_it_was_called(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image.parent)
+    files = OsvlabFileSystem(image.name)
+    file = files.open("/data/t.csv")
+    assert file.read(4) == b"a,b\n"
+    kept = pickle.dumps((files, file))
+    monkeypatch.chdir("/")
+    again, rest = pickle.loads(kept)
+    assert again.cat("/etc/hosts") == b"127.0.0.1 localhost\n"
+    assert rest.read() == b"1,2\n"
+
+
+def test_addresses_may_name_the_image(image: Path) -> None:
+    with fsspec.open(f"osvlab://etc/hosts::{image}") as file:
+        assert file.read() == b"127.0.0.1 localhost\n"
+    assert fsspec.open_files(f"osvlab://data/*.csv::file://{image}")[0].path == "/data/t.csv"
+    with pytest.raises(OsvlabError, match="no image is named") as caught:
+        fsspec.open("osvlab://etc/hosts")
+    assert "osvlab://etc/hosts::hello.img" in str(caught.value.hint)
+    with pytest.raises(OsvlabError, match=r"is not a file of this host but of memory"):
+        fsspec.open("osvlab://etc/hosts::memory://x.img")
+
+
+def test_links_that_lead_out_of_the_image_are_named(files: OsvlabFileSystem) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"^/data/nowhere is a link to none, which is not in the image"
+    ):
+        files.cat("/data/nowhere")
+    assert set(files.cat("/data/[nt]*", on_error="omit")) == {"/data/t.csv"}
+    with pytest.raises(FileNotFoundError, match=r"no such file in the image: /data/none"):
+        files.cat("/data/none")
+
+
 def test_it_does_not_write(files: OsvlabFileSystem) -> None:
     for write in (
         lambda: files.open("/etc/hosts", "wb"),
