@@ -55,6 +55,15 @@ def test_shell_lines_are_understood() -> None:
         _parser().parse_args(words[1:end])
 
 
+@pytest.mark.qemu
+@pytest.mark.skipif(not Path("/usr/bin/sqlite3").exists(), reason="needs sqlite3")
+def test_the_first_example_prints_what_it_says(capfd: pytest.CaptureFixture[str]) -> None:
+    command, *lines = blocks("README.md", "console")[0].splitlines()
+    assert main(shlex.split(command)[2:]) == 0
+    said = re.sub(r"[\d.]+ ms", "N ms", capfd.readouterr().out).splitlines()
+    assert said == [re.sub(r"[\d.]+ ms", "N ms", line) for line in lines]
+
+
 def section(title: str) -> list[str]:
     """Return the shell lines of a section that are ours, comments left out."""
     text = (ROOT / "README.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
