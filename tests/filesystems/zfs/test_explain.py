@@ -80,6 +80,17 @@ def test_everything_near_the_label_can_be_walked(various: Path) -> None:
         assert "of 32 hold one" in files.explain()["uberblocks"]
 
 
+def test_fields_are_told_in_the_order_of_their_bytes_and_with_what_they_mean(various: Path) -> None:
+    with open_zfs([various], "various/lzjb") as files:
+        seen = [structure for _, structure in files.explain().walk(7)]
+        assert any(structure.name.endswith("(dsl dataset)") for structure in seen)
+        for structure in seen:
+            assert [field.name for field in structure.fields if not field.meaning] == [], structure.name
+            if structure.length == 128:  # a block pointer
+                places = [field.offset for field in structure.fields]
+                assert places == sorted(places)
+
+
 def test_snapshots_and_big_endian_pools_are_explained(openzfs_pools: Path) -> None:
     packed = next(openzfs_pools.rglob("zfs-pool-v1.dat.bz2"))
     pool = Pool([bz2.decompress(packed.read_bytes())])

@@ -74,8 +74,8 @@ def _fields(pool: Pool, pointer: BlockPointer) -> list[Field]:
         at = 16 * number
         place = pool.blocks.place_of(dva)
         found += [
-            Field(f"dva[{number}].vdev", at + 4, 3, dva.vdev, "which top-level vdev the copy is on"),
             Field(f"dva[{number}].asize", at, 3, dva.asize, "bytes it takes there"),
+            Field(f"dva[{number}].vdev", at + 4, 3, dva.vdev, "which top-level vdev the copy is on"),
             Field(f"dva[{number}].offset", at + 8, 8, dva.offset, f"4 MiB further on: byte {place:#x}"),
             Field(f"dva[{number}].gang", at + 15, 1, dva.gang, "whether it is stored in parts"),
         ]

@@ -86,7 +86,7 @@ struct dnode {
     uint8_t bonus_type;             /* what the bonus holds */
     uint8_t checksum;               /* for new blocks; 0: as its dataset has it */
     uint8_t compression;            /* for new blocks; 0: as its dataset has it */
-    uint8_t flags;                  /* 1: `used` is in bytes, 2: counted for its owner, 4: has a spill block */
+    uint8_t flags;                  /* 1: used is in bytes, 2: counted for its owner, 4: has a spill block */
     uint16_t data_sectors;          /* bytes of a data block / 512 */
     uint16_t bonus_length;          /* bytes of the bonus in use */
     uint8_t extra_slots;            /* further slots of 512 bytes that it takes */
@@ -94,7 +94,7 @@ struct dnode {
     uint64_t max_block;             /* the last data block's number */
     uint64_t used;                  /* disk space it takes, all copies, in bytes */
     uint64_t padding2[4];
-    struct blkptr pointer[1];       /* `pointers` of them; then the bonus; a spill block's pointer comes last */
+    struct blkptr pointer[1];       /* as many as pointers says; then the bonus; a spill block's pointer comes last */
     uint8_t rest[320];              /* more pointers, the bonus */
 };
 
@@ -153,7 +153,7 @@ struct micro_zap {
 };
 
 struct micro_entry {
-    uint64_t value;
+    uint64_t value;                 /* a number, often that of an object */
     uint32_t differentiator;        /* among names of the same hash */
     uint16_t padding;
     char name[50];                  /* NUL-terminated; empty: the entry is free */
@@ -223,10 +223,10 @@ struct dsl_dir {
     uint64_t used_bytes;            /* disk space, with all below */
     uint64_t compressed_bytes;      /* bytes as they are stored */
     uint64_t uncompressed_bytes;    /* bytes as they are read */
-    uint64_t quota;
-    uint64_t reserved;
+    uint64_t quota;                 /* most bytes that it may use; 0: all of the pool */
+    uint64_t reserved;              /* bytes kept free for it */
     uint64_t properties;            /* ZAP of the properties that were set */
-    uint64_t delegation;
+    uint64_t delegation;            /* ZAP of what users may do (zfs allow); 0: none */
     uint64_t flags;                 /* 1: the breakdown below is kept */
     uint64_t used_by[5];            /* disk space: of the head, of snapshots, of children, reserved by children, reserved */
     uint64_t clones;                /* ZAP of clones (version 26) */
@@ -241,19 +241,19 @@ struct dsl_dataset {
     uint64_t snapshot_names;        /* ZAP of its snapshots, for a head */
     uint64_t children;              /* how many clones and next snapshots depend on it */
     uint64_t created;               /* seconds since 1970 */
-    uint64_t created_txg;
+    uint64_t created_txg;           /* transaction group in which it was created */
     uint64_t deadlist;              /* blocks that the previous snapshot has and this one no longer */
     uint64_t referenced_bytes;      /* disk space of what it can reach */
-    uint64_t compressed_bytes;
-    uint64_t uncompressed_bytes;
+    uint64_t compressed_bytes;      /* bytes as they are stored */
+    uint64_t uncompressed_bytes;    /* bytes as they are read */
     uint64_t unique_bytes;          /* disk space of what no other can reach */
-    uint64_t fsid;
-    uint64_t guid;
+    uint64_t fsid;                  /* tells it from all others in use on a machine; statfs reports it */
+    uint64_t guid;                  /* unique; a snapshot that was sent keeps it */
     uint64_t flags;                 /* 1: inconsistent, 4: unique_bytes is right */
     struct blkptr pointer;          /* its objset; a hole: it is empty */
     uint64_t next_clones;           /* ZAP of clones of this snapshot */
     uint64_t properties;            /* ZAP of a snapshot's properties */
-    uint64_t user_references;
+    uint64_t user_references;       /* ZAP of holds on a snapshot; 0: none */
     uint64_t padding[5];
 };
 
@@ -268,16 +268,16 @@ struct space_map {
 struct bpobj_header {
     uint64_t blocks;                /* block pointers in the object */
     uint64_t bytes;                 /* disk space of them */
-    uint64_t compressed_bytes;
-    uint64_t uncompressed_bytes;
+    uint64_t compressed_bytes;      /* bytes as they are stored */
+    uint64_t uncompressed_bytes;    /* bytes as they are read */
     uint64_t subobjects;            /* object with the numbers of further lists */
-    uint64_t subobject_count;
+    uint64_t subobject_count;       /* how many those are */
 };
 
 struct deadlist_header {
     uint64_t used;                  /* disk space of the blocks in it */
-    uint64_t compressed_bytes;
-    uint64_t uncompressed_bytes;
+    uint64_t compressed_bytes;      /* bytes as they are stored */
+    uint64_t uncompressed_bytes;    /* bytes as they are read */
     uint64_t padding[37];
 };
 
