@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table"]
 
-_NUMBER = ' style="text-align:right"'
-_WORD = ' style="text-align:left"'
+_SHORT = 24  # characters: dates, addresses and the like are not broken where a window is narrow
 
 
 class Table:
@@ -65,7 +64,7 @@ class Table:
         return "\n".join([*([self.caption] if self.caption else []), *text])
 
     def _repr_html_(self) -> str:
-        looks = [_NUMBER if number else _WORD for number in self._numbers]
+        looks = [self._look(n) for n in range(len(self.columns))]
         head = "".join(
             f'<th scope="col"{look}>{escape(column)}</th>'
             for column, look in zip(self.columns, looks, strict=True)
@@ -84,6 +83,11 @@ class Table:
             f'<table class="osvlab-table">{caption}<thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table>"
         )
+
+    def _look(self, column: int) -> str:
+        longest = max((len(_written(row[column])) for row in self.rows), default=0)
+        side = "right" if self._numbers[column] else "left"
+        return f' style="text-align:{side}{";white-space:nowrap" if longest <= _SHORT else ""}"'
 
 
 def _facts(row: Mapping[str, Any] | DataclassInstance) -> Mapping[str, Any]:

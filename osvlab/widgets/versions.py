@@ -9,7 +9,7 @@ __all__ = ["Versions"]
 
 # Okabe and Ito's palette, so thin that text on it can be read on a light and on a dark page.
 _COLOURS = ("230,159,0", "86,180,233", "0,158,115", "204,121,167", "213,94,0", "0,114,178")
-_LEFT = "text-align:left;padding:0.2em 0.4em"
+_LEFT = "text-align:left;padding:0.2em 0.3em"  # six columns fit beside JupyterLab's list of files
 
 
 class Versions:
@@ -78,7 +78,7 @@ class Versions:
                 continue
             writer = self.writer(block, place)
             colour = _COLOURS[writer % len(_COLOURS)]
-            look = f"{_LEFT};background:rgba({colour},0.25);border-left:0.3em solid rgb({colour})"
+            look = f"{_LEFT};background:rgba({colour},0.25);border-left:0.2em solid rgb({colour})"
             text = escape(f"({place})" if writer < number else place)
             cells.append(f'<td style="{look}"><code style="background:none">{text}</code></td>')
         return f"<tr>{''.join(cells)}</tr>"

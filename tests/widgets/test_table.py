@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from osvlab.guest.models import Thread
 from osvlab.widgets.table import Table
 
@@ -20,6 +22,16 @@ def test_html_is_escaped_and_has_headers() -> None:
     assert "&lt;script&gt;" in html
     assert "<caption>a &amp; b</caption>" in html
     assert '<th scope="col"' in html
+
+
+def test_short_words_are_not_broken_and_long_ones_may_be() -> None:
+    html = Table(
+        [{"day": "2026-11-26", "n": 1, "said": "a sentence that is longer than a column"}]
+    )._repr_html_()
+    day, number, said = re.findall(r"<td([^>]*)>", html)
+    assert "nowrap" in day
+    assert "nowrap" in number
+    assert "nowrap" not in said
 
 
 def test_no_rows_are_a_table_too() -> None:

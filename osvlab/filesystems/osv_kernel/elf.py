@@ -24,14 +24,14 @@ struct elf64_header {
     uint8   class;              /* 2: 64 bits */
     uint8   data;               /* 1: little-endian */
     uint8   ident_version;      /* 1 */
-    uint8   padding[9];
+    uint8   padding[9];         /* zeros */
     uint16  type;               /* 2: runs at fixed addresses */
     uint16  machine;            /* 62: x86_64 */
     uint32  version;            /* 1 */
     uint64  entry;              /* address of the first instruction */
     uint64  program_headers;    /* where they are in the file */
     uint64  section_headers;    /* where they are in the file */
-    uint32  flags;
+    uint32  flags;              /* none on x86_64 */
     uint16  header_size;        /* bytes of this header */
     uint16  program_header_size;    /* bytes of each */
     uint16  program_header_count;   /* how many */
@@ -47,7 +47,7 @@ struct elf64_program_header {
     uint64  paddr;              /* physical address */
     uint64  file_size;          /* bytes in the file */
     uint64  memory_size;        /* bytes in memory; what is more is zero */
-    uint64  alignment;
+    uint64  alignment;          /* offset and vaddr agree modulo this */
 };
 """)
 HEADER = 64
