@@ -18,8 +18,10 @@ WALKED = [info.name for info in pkgutil.walk_packages(osvlab.__path__, "osvlab."
 MODULES = ["osvlab", *(name for name in WALKED if name not in NOT_IMPORTED and "osvlab.kernel." not in name)]
 
 
-# What whoever uses the package meets of images and filesystems: each name is in an example that runs.
+# What whoever uses the package meets of images, filesystems and VMs: each name is in an example that runs.
 SHOWN = [
+    "osvlab",
+    *(f"osvlab.vm.{name}" for name in ("console", "machine", "network", "outcome", "run", "timeline", "vm")),
     "osvlab.filesystems",
     *(
         f"osvlab.filesystems.{name}"
@@ -32,6 +34,7 @@ SHOWN = [
                 "disk",
                 "disk_pools",
                 "disk_structures",
+                "fsspec",
                 "host",
                 "opening",
                 "overview",

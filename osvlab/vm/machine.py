@@ -26,6 +26,11 @@ class MachineKind(StrEnum):
 
     ``microvm`` has no PCI and no firmware worth the name and starts fastest; ``pc``
     (1996) and ``q35`` (2009) have PCI, ACPI and a BIOS that can boot from a disk.
+
+    Examples
+    --------
+    >>> MachineKind.named("q35")
+    <MachineKind.Q35: 'q35'>
     """
 
     MICROVM = "microvm"
@@ -42,7 +47,13 @@ class MachineKind(StrEnum):
 
 
 class Accelerator(StrEnum):
-    """How guest instructions run: on the CPU (``kvm``) or translated (``tcg``)."""
+    """How guest instructions run: on the CPU (``kvm``) or translated (``tcg``).
+
+    Examples
+    --------
+    >>> Machine(kernel=Path("k"), accelerator=Accelerator.TCG).accelerator.value
+    'tcg'
+    """
 
     KVM = "kvm"
     TCG = "tcg"
@@ -73,6 +84,12 @@ class Disk:
     durable
         Whether a guest that asks for its writes to be on the medium waits until they are. Where the file
         is thrown away when anything fails, that is only slow.
+
+    Examples
+    --------
+    >>> disk = Disk(Path("data.img"), DiskAccess.SCRATCH)
+    >>> Machine(disks=(disk,), kind=MachineKind.PC).disks[0].access.value
+    'scratch'
     """
 
     path: Path

@@ -42,7 +42,13 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of a backtrace: an address, and what lies there if that is known."""
+    """One line of a backtrace: an address, and what lies there if that is known.
+
+    Examples
+    --------
+    >>> print(Frame(0x1010, "main", 0x10, "/hello"))
+    0x0000000000001010 main+0x10 in /hello
+    """
 
     address: int
     symbol: str | None = None
@@ -121,7 +127,13 @@ class CrashReport:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The application or the kernel faulted, and the kernel said so."""
+    """The application or the kernel faulted, and the kernel said so.
+
+    Examples
+    --------
+    >>> print(Crashed(CrashReport("read of unmapped address 0x10", "main")))
+    crashed: read of unmapped address 0x10 in thread main
+    """
 
     report: CrashReport
 
@@ -133,7 +145,13 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The guest was still running when its time was up, and was ended."""
+    """The guest was still running when its time was up, and was ended.
+
+    Examples
+    --------
+    >>> print(TimedOut(2.5))
+    timed out after 2.5 s
+    """
 
     seconds: float
 
@@ -154,6 +172,11 @@ class Lost:
         request; with the end of QEMU's messages and of the console where they help.
     stopped
         True when it was `VM.stop` that ended it.
+
+    Examples
+    --------
+    >>> print(Lost("QEMU was killed by SIGKILL"))
+    lost: QEMU was killed by SIGKILL
     """
 
     reason: str

@@ -88,9 +88,11 @@ def run(
 
     Examples
     --------
-    >>> with run("apps/hello", timeout=10) as vm:  # doctest: +SKIP
-    ...     print(vm.wait_for("Hello.*")[0], vm.wait())
-    Hello from a library OS exited with status 0
+    >>> import osvlab
+    >>> recipe = osvlab.Recipe.from_program("/bin/echo", ["hello"])
+    >>> with run(recipe, memory="32M", timeout=60) as vm:
+    ...     print(vm.wait_for("hello$")[0], vm.wait())
+    hello exited with status 0
     """
     from osvlab.vm.boot import is_built, plan
 

@@ -69,6 +69,17 @@ class VM:
         QEMU refused to start; the message is its own.
     MachineError
         The kernel or a disk cannot be opened.
+
+    Examples
+    --------
+    `osvlab.run` makes one of an image, a directory or a recipe:
+
+    >>> import osvlab
+    >>> vm: VM = osvlab.run(osvlab.Recipe.from_program("/bin/echo", ["hello"]), timeout=60)
+    >>> print(vm.wait_for("Cmdline.*")[0])
+    Cmdline: /usr/bin/echo hello
+    >>> vm.wait(), vm.running, vm.console.lines()[-1]
+    (Exited(status=0), False, 'hello')
     """
 
     def __init__(
@@ -371,7 +382,14 @@ def check_writable(capture: Path) -> None:
 
 
 def stop_all() -> None:
-    """End every guest of this Python."""
+    """End every guest of this Python.
+
+    Examples
+    --------
+    >>> stop_all()
+    >>> running()
+    []
+    """
     for session in list(Session.live):
         owner().call(session.stop())
 

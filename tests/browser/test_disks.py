@@ -11,6 +11,11 @@ from playwright.sync_api import Page, expect
 from tests.browser.lab import Lab
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+# How much wider a table is than what it is shown in, and whether the rest can be scrolled to.
+OVERHANG = """(node) => {
+    const area = node.closest(".jp-OutputArea-output");
+    return [area.scrollWidth - area.clientWidth, getComputedStyle(area).overflowX];
+}"""
 SLOW = 60_000  # plotly alone is 5 MB of script
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
@@ -60,3 +65,6 @@ def test_a_pool_is_walked_changed_and_damaged(lab: Lab, page: Page) -> None:
         for number, row in enumerate(("tables: 1 piece", "labels: 2 pieces, 1 MiB")):
             expect(page.locator(".jp-RenderedPlotly").nth(number)).to_contain_text(row, timeout=SLOW)
         lab.pictures(f"on-disk-{theme}")
+    assert shared.evaluate(OVERHANG)[0] <= 0
+    page.set_viewport_size({"width": 800, "height": 900})
+    assert shared.evaluate(OVERHANG)[1] == "auto"
