@@ -34,6 +34,7 @@ SHOWN = [
                 "disk",
                 "disk_pools",
                 "disk_structures",
+                "file",
                 "fsspec",
                 "host",
                 "opening",

@@ -248,6 +248,9 @@ class Filesystem(ABC):
 
     format: ClassVar[str]
 
+    def __repr__(self) -> str:
+        return f"<{self.format} filesystem>"
+
     def __truediv__(self, path: str | bytes) -> GuestPath:
         from osvlab.filesystems.path import GuestPath
 

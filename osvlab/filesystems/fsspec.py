@@ -89,6 +89,11 @@ class OsvlabFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._again = {"image": place, "dataset": dataset, "partition": partition, "txg": txg}
         self._again |= storage_options
 
+    def __repr__(self) -> str:
+        image = self._again["image"]
+        where = "bytes" if isinstance(image, bytes) else image
+        return f"<OsvlabFileSystem of {where}: {self._files.format}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self._again,)
 

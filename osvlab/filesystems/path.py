@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 import html
+import io
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
-from osvlab.filesystems.base import Entry, Extent, Filesystem, Kind, show
+from osvlab.filesystems.base import Entry, Extent, Filesystem, GuestPathError, Kind, show
+from osvlab.filesystems.file import GuestFile
 from osvlab.filesystems.structure import Structure
 from osvlab.paths import format_size
 
 __all__ = ["GuestPath"]
 
 _SHOWN = 40
+_BUFFER = 1 << 17  # bytes: a block of ZFS
 
 
 class GuestPath:
@@ -68,6 +71,11 @@ class GuestPath:
     def name(self) -> str:
         """The last component."""
         return os.fsdecode(self._path.rstrip(b"/").rpartition(b"/")[2])
+
+    @property
+    def suffix(self) -> str:
+        """What follows the last dot of the name, and the dot; empty if there is none."""
+        return os.path.splitext(self.name)[1]
 
     @property
     def parent(self) -> GuestPath:
@@ -127,6 +135,28 @@ class GuestPath:
             *(seconds * 10**9, seconds * 10**9 + rest, seconds * 10**9),
         )
         return os.stat_result(fields)
+
+    def open(self, mode: str = "r", encoding: str = "utf-8", errors: str = "strict") -> IO[Any]:
+        """Open a file to be read piece by piece, as text (``r``) or as bytes (``rb``).
+
+        Examples
+        --------
+        >>> import csv, io
+        >>> from osvlab.filesystems.bootfs import BootfsReader, write_bootfs
+        >>> from osvlab.filesystems.tree import Content, Directory
+        >>> stream = io.BytesIO()
+        >>> _ = write_bootfs(Directory({b"table.csv": Content(b"a,b")}), stream)
+        >>> with (BootfsReader(stream.getvalue()) / "table.csv").open() as file:
+        ...     list(csv.reader(file))
+        [['a', 'b']]
+        """
+        if mode not in ("r", "rt", "rb"):
+            raise GuestPathError(
+                f"{self} cannot be opened to be written ({mode!r}): images are read here",
+                hint="Use osvlab cp to copy in.",
+            )
+        data = io.BufferedReader(GuestFile(self._reader, self.entry()), _BUFFER)
+        return data if mode == "rb" else io.TextIOWrapper(data, encoding, errors)
 
     def read_bytes(self) -> bytes:
         """Return the whole contents of a file."""

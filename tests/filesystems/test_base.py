@@ -21,12 +21,14 @@ def test_paths_glob_and_stat_as_pathlib_does() -> None:
         tree.add(path, Content(b"12345"))
     write_bootfs(tree, stream)
     fs = BootfsReader(stream.getvalue())
+    assert repr(fs) == "<bootfs filesystem>"
     assert sorted(str(path) for path in (fs / "/").glob("usr/**/*.so")) == [
         "/usr/c.so",
         "/usr/lib/a.so",
         "/usr/lib/deep/b.so",
     ]
     assert [str(path) for path in (fs / "usr").glob("lib/?.so")] == ["/usr/lib/a.so"]
+    assert [(fs / name).suffix for name in ("usr/c.so", "usr/lib", "usr/lib/.hidden")] == [".so", "", ""]
     found = (fs / "usr/c.so").stat()
     assert (found.st_size, found.st_mode, found.st_mtime) == (5, stat.S_IFREG | 0o555, 0)
 

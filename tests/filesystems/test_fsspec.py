@@ -106,6 +106,7 @@ def test_parts_of_a_file_are_what_they_are(image: Path, parts: list[tuple[int, i
 def test_it_copies_out_and_goes_through_pickle(files: OsvlabFileSystem, tmp_path: Path) -> None:
     files.get("/etc", f"{tmp_path}/out", recursive=True)
     assert (tmp_path / "out/hosts").read_text() == "127.0.0.1 localhost\n"
+    assert repr(files) == f"<OsvlabFileSystem of {files.storage_options['image']}: ROFS>"
     again = pickle.loads(pickle.dumps(files))
     assert again.cat("/etc/hosts") == files.cat("/etc/hosts")
 

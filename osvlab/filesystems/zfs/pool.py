@@ -148,7 +148,7 @@ class Pool:
                 return uberblock, ObjectSet(self.blocks, uberblock.root, _MOS)
         known = ", ".join(str(one.txg) for one in reversed(self.uberblocks)) or "none"
         raise PoolError(
-            f"pool {self.name} has no uberblock of transaction group {txg}", hint=f"It has: {known}."
+            f"pool {self.name} has no uberblock of transaction group {txg!r}", hint=f"It has: {known}."
         )
 
     def _entries(self, number: int) -> Any:

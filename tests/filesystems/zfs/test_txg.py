@@ -66,6 +66,8 @@ def test_a_group_that_is_not_there(changed: tuple[Path, int]) -> None:
     with pytest.raises(PoolError, match="pool txg has no uberblock of transaction group 999999") as caught:
         open_zfs([image], txg=999_999)
     assert f" {group}," in (caught.value.hint or "")
+    with pytest.raises(PoolError, match=f"transaction group '{group}'"):
+        open_zfs([image], txg=str(group))  # type: ignore[arg-type]
 
 
 def test_a_group_whose_objects_are_damaged_is_not_passed_over(
