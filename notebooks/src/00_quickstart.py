@@ -286,6 +286,8 @@ assert not any(machine.running for machine in (vm, listing, shell, greet))
 # %% [markdown]
 # ## What to try next
 #
+# The directory is gone now. Go to section 9 and choose *Run All Above Selected Cell*: you have it again.
+#
 # - How little memory is enough? Build the first image again, run it with `memory="16M"`, then less.
 #   What does the kernel say when it is too little?
 # - `osvlab.run(image, verbose=True)` lets the kernel tell what it does.

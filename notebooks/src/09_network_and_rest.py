@@ -432,6 +432,8 @@ assert not any(machine.running for machine in (web, lab, configured, receiver))
 # %% [markdown]
 # ## What to try next
 #
+# The images are gone now. Go to section 7 and choose *Run All Above Selected Cell*; then you have new ones.
+#
 # - Open the capture in Wireshark before you clean up. Which options does the guest's `SYN` offer?
 # - Capture the traffic of `upload`. How much of it is acknowledged by each `ACK`?
 # - Watch with `interval=0.05`. What does watching itself cost the guest? Look at `cpu_ms` of the thread
