@@ -117,3 +117,7 @@ def test_the_kernel_is_as_long_as_it_says() -> None:
     assert said is not None
     assert abs(int(said[1].replace(",", "")) / lines[""] - 1) < 0.1, lines
     assert abs(lines["network"] / lines[""] - 1 / 4) < 0.05, lines  # "a quarter of them"
+    more = re.search(r"([\d,]+) lines more", (ROOT / "README.md").read_text())
+    assert more is not None
+    modules = sum(len(path.read_bytes().splitlines()) for path in kernel.glob("modules/**/*.[chS]"))
+    assert abs(int(more[1].replace(",", "")) / modules - 1) < 0.1, modules
