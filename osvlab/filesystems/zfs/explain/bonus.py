@@ -50,7 +50,7 @@ _MEANINGS = {
     "ZPL_LINKS": "how many names it has",
     "ZPL_XATTR": "directory of extended attributes",
     "ZPL_RDEV": "of a special file",
-    "ZPL_FLAGS": "flags",
+    "ZPL_FLAGS": "bits; 0x4: the access control list says no more than the mode",
     "ZPL_UID": "owner",
     "ZPL_GID": "group",
     "ZPL_SYMLINK": "where the link points",
