@@ -31,7 +31,9 @@ __all__ = ["Field", "Pointer", "Structure", "fields_of", "stored_bytes"]
 _SHOWN = 32
 _LISTED = 12
 # A notebook's own style puts everything to the right, as it befits numbers.
-_CELL = ' style="text-align:left;vertical-align:top;padding:0.2em 0.7em"'
+_STYLE = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
+_CELL = f' style="{_STYLE}"'
+_WIDE_CELL = f' style="{_STYLE};min-width:12em"'
 _KEPT = 64 * 1024  # of a file's contents, which may be gigabytes
 
 
@@ -67,7 +69,7 @@ class Field:
                 return cut[:_SHOWN].decode() + ("..." if len(cut) > _SHOWN else "")
             return value[:8].hex(" ") + (" ..." if len(value) > 8 else "")
         if isinstance(value, int) and not isinstance(value, bool) and value > 0xFFFF:
-            return f"{value:#x}"
+            return f"{value:,}" if self.meaning.startswith("bytes") else f"{value:#x}"
         return str(value)
 
 
@@ -270,7 +272,7 @@ def _row(cells: tuple[str, str, str, str]) -> str:
     return (
         f'<tr><td{_CELL}>{offset}</td><th scope="row"{_CELL}>{name}</th>'
         f'<td{_CELL}><code style="background:none;padding:0;{keep}">{value}</code></td>'
-        f"<td{_CELL}>{meaning}</td></tr>"
+        f"<td{_WIDE_CELL}>{meaning}</td></tr>"
     )
 
 

@@ -30,6 +30,12 @@ def test_a_structure_is_decoded_where_it_lies() -> None:
     assert "hi" in found._repr_mimebundle_()["text/html"]
 
 
+def test_bytes_are_counted_as_people_do() -> None:
+    size = Field("used", 0, 8, 5_868_544, "bytes of this one")
+    place = Field("offset", 8, 8, 5_868_544, "where it is, in bytes")
+    assert (size.text, place.text) == ("5,868,544", "0x598c00")
+
+
 def test_what_is_cut_off_has_no_value() -> None:
     found = Structure.at(POINT, "point", ByteRange(b"\1\0\2\0"), 0)
     assert [field.name for field in found.fields] == ["x", "y"]
