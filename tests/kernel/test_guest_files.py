@@ -134,6 +134,24 @@ def test_ramfs_root_comes_from_the_partition(tmp_path: Path) -> None:
     assert text.startswith("in memory\nnone on / type ramfs (rw)")
 
 
+def test_files_that_do_not_fit_into_memory_end_the_boot(tmp_path: Path) -> None:
+    """It is told how much they need, and that is enough."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    shutil.copy("/bin/busybox", tree)
+    for name in ("x", "y"):
+        (tree / name).write_bytes(bytes(20 << 20))
+    ramfs = build(tree, command="/busybox wc -c /x /y", fs="ramfs", output=tmp_path / "ramfs.img")
+    with osvlab.run(ramfs, memory="32M", timeout=60) as vm:
+        assert vm.wait() == osvlab.Exited(126), vm.console.text
+        assert "Cmdline" not in vm.console.text
+        said = re.search(
+            r"bootfs: no memory for /?([xy]): .* \(osvlab run --memory=(\d+M)\)", vm.console.text
+        )
+        assert said, vm.console.text
+    assert console_of(ramfs, "/busybox wc -c /x /y", said[2]).endswith(f"{40 << 20} total\n")
+
+
 def test_a_root_that_is_not_pivoted_to_lies_aside(image: Image) -> None:
     assert console_of(image, "--nopivot /rofs/busybox ls /").split() == ["dev", "rofs"]
     assert "/dev/console" in console_of(image, "--nopivot /rofs/busybox ls /dev/console")

@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,18 @@ def test_an_archive_beside_the_kernel_is_the_first_root(
     assert "hello from it\n" in text
     # What the archive took is free again: the kernel counts all but its first megabytes.
     assert int(re.findall(r"Mem: +(\d+)", text)[0]) >= 59, text
+
+
+def test_an_archive_beside_the_kernel_that_is_too_large_ends_the_boot(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "large").write_bytes(bytes(13 << 20))
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(bootfs(tmp_path))
+    line = "--nomount /busybox wc -c /large"
+    small = Machine(kernel=Kernel.lab().path, initrd=initrd, command_line=line, memory=32 << 20)
+    needed = re.search(r"bootfs: no memory for /?large: .*--memory=(\d+)M\)", booted(small, 126))
+    assert needed
+    assert f"{13 << 20} /large" in booted(replace(small, memory=int(needed[1]) << 20))
 
 
 def test_an_archive_in_the_first_partition_is_unpacked(seam: Path, tmp_path: Path) -> None:

@@ -148,6 +148,31 @@ static const char *problem_with(const struct record *record, const struct bootfs
     return NULL;
 }
 
+#define RECORD_COST 1024             // a vnode, and its name twice
+#define KERNEL_COST (u64)(8UL << 20) // what is never ramfs's, and a little to run in
+
+// For all files: ramfs takes three quarters of the memory that the kernel has.
+static u64 memory_needed(struct bootfs_source *source) {
+    struct record record;
+    u64 files = 0;
+    for (u64 at = 0; source->read(source, at, &record, sizeof(record)) == 0; at += BOOTFS_RECORD) {
+        if (is_end(&record) || problem_with(&record, source) != NULL)
+            break;
+        files += ALIGN_UP(record.size, PAGE_SIZE) + RECORD_COST;
+    }
+    return source->resident + files / 8 * 11 + KERNEL_COST;
+}
+
+static int complain_of_size(struct bootfs_source *source, const struct record *record) {
+    struct memory_statistics memory;
+    u64 needed = memory_needed(source) >> 20;
+    memory_statistics(&memory);
+    kprintf("bootfs: no memory for %.*s: the kernel has %lu MiB, all files need a machine of %lu "
+            "MiB (osvlab run --memory=%luM)\n",
+            BOOTFS_NAME - 1, record->name, memory.total >> 20, needed, needed);
+    return -ENOMEM;
+}
+
 int bootfs_unpack(struct vnode *root, struct bootfs_source *source) {
     for (u64 index = 0; (index + 1) * BOOTFS_RECORD <= source->size; index++) {
         struct record record;
@@ -162,10 +187,8 @@ int bootfs_unpack(struct vnode *root, struct bootfs_source *source) {
         names_lock();
         status = unpack_record(root, source, &record);
         names_unlock();
-        if (status == -ENOMEM || status == -ENOSPC) {
-            complain(index, &record, "not enough memory to unpack it");
-            return status;
-        }
+        if (status == -ENOMEM || status == -ENOSPC)
+            return complain_of_size(source, &record);
         if (status < 0) {
             complain(index, &record, "it cannot be made here");
             return status;
@@ -192,7 +215,8 @@ static int read_memory(struct bootfs_source *source, u64 offset, void *to, size_
 }
 
 int bootfs_unpack_memory(struct vnode *root, const u8 *start, const u8 *end) {
-    struct memory_source memory = {.source = {read_memory, (u64)(end - start)}, .start = start};
+    u64 size = (u64)(end - start);
+    struct memory_source memory = {.source = {read_memory, size, size}, .start = start};
     return bootfs_unpack(root, &memory.source);
 }
 
@@ -238,11 +262,13 @@ static int read_device(struct bootfs_source *source, u64 offset, void *to, size_
 }
 
 int bootfs_unpack_device(struct vnode *root, struct block_device *device) {
-    struct device_source from = {.source = {read_device, device->sectors * SECTOR_SIZE},
+    struct device_source from = {.source = {read_device, device->sectors * SECTOR_SIZE, 0},
                                  .device = device};
     from.window = pages_allocate(WINDOW_PAGES);
-    if (from.window == NULL)
+    if (from.window == NULL) {
+        kprintf("bootfs: no memory to read %s\n", device->name);
         return -ENOMEM;
+    }
     int status = bootfs_unpack(root, &from.source);
     pages_free(from.window, WINDOW_PAGES);
     return status;

@@ -5,13 +5,14 @@
 // needs both: its module lies in bootfs. To programs it looks as on OSv (loader.cc,
 // fs/vfs/main.cc), which always makes bootfs first and pivots from it to the real root. Then come
 // the modules that the root has and the mounts of /etc/fstab. A root that cannot be mounted is only
-// mentioned, and the boot goes on with bootfs.
+// mentioned, and the boot goes on with bootfs; files that do not fit into memory end it.
 
 #include "bootfs.h"
 
 #include "block.h"
 #include "boot.h"
 #include "boot_memory.h"
+#include "report.h"
 #include "runtime.h"
 #include "syscalls_files.h"
 #include "thread.h"
@@ -19,6 +20,7 @@
 #define ROOT_DEVICE "/dev/vblk0.1"
 #define ARCHIVE_DEVICE "vblk0.0" // may hold an archive with what the root needs
 #define MODULES "/usr/lib/fs"
+#define CANNOT_START 126 // as the runtime ends when it cannot start a program
 
 static struct mount *device_nodes; // devfs, which every root gets as its /dev
 
@@ -178,22 +180,31 @@ static int set_root(const char *type, const char *device, bool read_only) {
     return 0;
 }
 
+// A part of the files is no root: nothing that is started on it would work. It has been said why.
+static int whole(int status) {
+    if (status == -ENOMEM)
+        power_off(CANNOT_START);
+    return status;
+}
+
 // From a partition, if it holds an archive. 0 also where there is none.
 static int unpack_partition(const char *name) {
     struct block_device *device = block_find(name);
-    return device != NULL && bootfs_is_on(device) ? bootfs_unpack_device(names_root(), device) : 0;
+    if (device == NULL || !bootfs_is_on(device))
+        return 0;
+    return whole(bootfs_unpack_device(names_root(), device));
 }
 
 void core_mount_bootfs(void) {
     int status = set_root("ramfs", "none", false);
     if (status < 0)
         panic("cannot make the first root filesystem: error %d", -status);
-    status = bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end);
+    status = whole(bootfs_unpack_memory(names_root(), bootfs_start, bootfs_end));
     if (status < 0)
         panic("unpack_bootfs failed: error %d", -status);
     if (boot_archive.start != 0) {
-        bootfs_unpack_memory(names_root(), PHYSICAL_TO_VIRTUAL(boot_archive.start),
-                             PHYSICAL_TO_VIRTUAL(boot_archive.end));
+        whole(bootfs_unpack_memory(names_root(), PHYSICAL_TO_VIRTUAL(boot_archive.start),
+                                   PHYSICAL_TO_VIRTUAL(boot_archive.end)));
         pages_take_archive();
     }
     unpack_partition(ARCHIVE_DEVICE);

@@ -41,6 +41,9 @@ void panic(const char *format, ...) {
 void report(const char *format, ...) {
     (void)format;
 }
+void power_off(int status) {
+    exit(status);
+}
 void runtime_load_modules(const char *directory) {
     (void)directory;
 }
