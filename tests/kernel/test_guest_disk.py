@@ -66,6 +66,7 @@ def tree(module: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy("/bin/busybox", tree)
     shutil.copy(module, tree / "usr" / "lib" / "fs")
     compile_program("disk/disk", tree / "disk")
+    compile_program("disk/room", tree / "room")
     compile_program("files/names", tree / "names")
     return tree
 
@@ -171,6 +172,15 @@ def test_names_are_made_that_need_more_than_all_memory(kind: Kind, image: Image,
 
 def test_a_disk_that_is_full_says_so_and_takes_more_when_there_is_room(image: Image, disk: Path) -> None:
     assert "full: ok" in console(image, disk, f"{MOUNT}; /disk full /data", memory=256)
+
+
+def test_what_is_removed_from_a_full_disk_is_room_for_any_name(kind: Kind, image: Image, disk: Path) -> None:
+    """Also while it is being written back."""
+    if kind is not Kind.ZFS:
+        pytest.skip("the other one frees at once")
+    with disk.open("w+b") as stream:
+        write_zfs({"": ZfsDataset(Directory({}))}, stream, size=64 << 20, compression=None)
+    assert "room: ok" in console(image, disk, f"{MOUNT}; /room /data", memory=128)
 
 
 def test_who_appends_overwrites_nobody(image: Image, disk: Path) -> None:

@@ -78,6 +78,15 @@ static int begin(struct guest_mount *mount) {
     return 0;
 }
 
+// A file that was removed to make room may still be in the hands of who writes it back: its blocks
+// are free after that, and syncing waits for it.
+static bool again_synced(struct guest_mount *mount, int status, bool *synced) {
+    if (*synced || status != -ENOSPC)
+        return false;
+    *synced = true;
+    return guest_sync(mount->pool) == 0;
+}
+
 static int try_to_create(struct vnode *directory, const char *name, size_t length,
                          const struct zfs_new *new, struct vnode **out) {
     struct guest_mount *mount = guest_mount_of(directory);
@@ -102,13 +111,13 @@ static int try_to_create(struct vnode *directory, const char *name, size_t lengt
     return status;
 }
 
-// A file that was removed to make room may still be in the hands of who writes it back: its blocks
-// are free after that, and syncing waits for it.
 static int create(struct vnode *directory, const char *name, size_t length,
                   const struct zfs_new *new, struct vnode **out) {
-    int status = try_to_create(directory, name, length, new, out);
-    if (status == -ENOSPC && guest_sync(guest_mount_of(directory)->pool) == 0)
+    bool synced = false;
+    int status;
+    do
         status = try_to_create(directory, name, length, new, out);
+    while (again_synced(guest_mount_of(directory), status, &synced));
     return status;
 }
 
@@ -127,7 +136,8 @@ int guest_symlink(struct vnode *directory, const char *name, size_t length, cons
     return status;
 }
 
-int guest_link(struct vnode *directory, const char *name, size_t length, struct vnode *vnode) {
+static int try_to_link(struct vnode *directory, const char *name, size_t length,
+                       struct vnode *vnode) {
     struct guest_mount *mount = guest_mount_of(directory);
     if (directory->links == 0 || vnode->links == 0)
         return -ENOENT;
@@ -143,6 +153,15 @@ int guest_link(struct vnode *directory, const char *name, size_t length, struct 
         guest_refresh(directory);
     }
     guest_leave(mount);
+    return status;
+}
+
+int guest_link(struct vnode *directory, const char *name, size_t length, struct vnode *vnode) {
+    bool synced = false;
+    int status;
+    do
+        status = try_to_link(directory, name, length, vnode);
+    while (again_synced(guest_mount_of(directory), status, &synced));
     return status;
 }
 
@@ -192,12 +211,10 @@ int guest_remove(struct vnode *directory, const char *name, size_t length, struc
     return status;
 }
 
-int guest_rename(struct vnode *from, const char *old_name, size_t old_length, struct vnode *moved,
-                 struct vnode *to, const char *new_name, size_t new_length, struct vnode *replaced,
-                 bool exchange) {
+static int try_to_rename(struct vnode *from, const char *old_name, size_t old_length,
+                         struct vnode *moved, struct vnode *to, const char *new_name,
+                         size_t new_length, struct vnode *replaced) {
     struct guest_mount *mount = guest_mount_of(from);
-    if (exchange)
-        return -EINVAL; // as Linux says of a filesystem that cannot
     if (to->links == 0)
         return -ENOENT;
     int status = begin(mount);
@@ -216,6 +233,20 @@ int guest_rename(struct vnode *from, const char *old_name, size_t old_length, st
         moved->changed = core->clock_realtime();
     }
     guest_leave(mount);
+    return status;
+}
+
+int guest_rename(struct vnode *from, const char *old_name, size_t old_length, struct vnode *moved,
+                 struct vnode *to, const char *new_name, size_t new_length, struct vnode *replaced,
+                 bool exchange) {
+    bool synced = false;
+    int status;
+    if (exchange)
+        return -EINVAL; // as Linux says of a filesystem that cannot
+    do
+        status =
+            try_to_rename(from, old_name, old_length, moved, to, new_name, new_length, replaced);
+    while (again_synced(guest_mount_of(from), status, &synced));
     if (status == 0 && replaced != NULL)
         drop_unseen(replaced);
     // Without memory the vnode keeps its old name, which only messages show; a directory must not.
