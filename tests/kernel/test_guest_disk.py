@@ -33,6 +33,7 @@ from osvlab.kernel_build import built_module
 from osvlab.kernels import Kernel
 from osvlab.vm.machine import Disk, DiskAccess, Machine
 from osvlab.vm.vm import VM
+from tests.filesystems.zfs.zfs_fuse import ZfsFuse
 from tests.kernel.core_modules import FAKE, compile_module, partitioned
 from tests.kernel.programs import compile_program
 
@@ -282,6 +283,31 @@ def test_a_disk_that_can_only_be_read_is_mounted_so(image: Image, disk: Path) ->
         assert vm.wait() == osvlab.Exited(1), vm.console.text
         assert "check: ok" in vm.console.text
         assert "/data/x: Read-only file system" in vm.console.text
+        assert re.findall(r"(.*) can only be read: (.*)", vm.console.text) == [
+            ("[zfs] pool osv", "so can disk vblk1")
+        ]
+    assert disk.read_bytes() == before
+
+
+def test_a_dataset_with_snapshots_is_mounted_for_reading_and_that_is_told_once(
+    kind: Kind, image: Image, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind is not Kind.ZFS:
+        pytest.skip("the other one has no snapshots")
+    zfs_fuse: ZfsFuse = request.getfixturevalue("zfs_fuse")
+    disk = tmp_path / "disk"
+    (zfs_fuse.create("osv", disk) / "file").write_text("before\n")
+    zfs_fuse.run("zfs", "snapshot", "osv@then")
+    zfs_fuse.export("osv")
+    before = disk.read_bytes()
+    more = "/busybox cat /data/file; /busybox mount; /busybox cp /busybox /data/file"
+    with started(image, disk, f"{MOUNT}; {more}") as vm:
+        assert vm.wait() == osvlab.Exited(1), vm.console.text
+        text = vm.console.text
+    assert re.findall(r"(.*) can only be read: it has snapshots", text) == ["[zfs] dataset osv"]
+    assert "before\n" in text
+    assert "osv on /data type zfs (ro)" in text
+    assert "/data/file': Read-only file system" in text
     assert disk.read_bytes() == before
 
 

@@ -161,7 +161,8 @@ int zfs_dataset_open(struct zfs_pool *pool, const char *name, struct zfs_dataset
     dataset->opened = 1;
     dataset->read_only = read_only_reason(dataset, strchr(name, '@') != NULL);
     if (dataset->read_only != NULL) {
-        zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
+        if (dataset->read_only != pool->read_only) // that has been said
+            zfs_report("dataset %s can only be read: %s", name, dataset->read_only);
     } else {
         zil_drop(pool, &dataset->set->header->zil);
         node_purge_queue(dataset);
@@ -188,6 +189,10 @@ void dataset_forget(struct zfs_dataset *dataset) {
         at = &(*at)->next;
     *at = dataset->next;
     dataset_free(dataset);
+}
+
+const char *zfs_dataset_read_only_reason(const struct zfs_dataset *dataset) {
+    return dataset->read_only;
 }
 
 uint64_t zfs_root(const struct zfs_dataset *dataset) {

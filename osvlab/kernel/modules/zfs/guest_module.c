@@ -82,7 +82,8 @@ static int mount_dataset(struct guest_mount *guest, const char *name) {
     if (copy == NULL)
         return -ENOMEM;
     mount->data = guest;
-    mount->read_only |= zfs_read_only_reason(guest->pool->zfs) != NULL || guest->pool->error < 0;
+    mount->read_only |=
+        zfs_dataset_read_only_reason(guest->dataset) != NULL || guest->pool->error < 0;
     int status = guest_node_get(mount, zfs_root(guest->dataset), &mount->root);
     if (status < 0) {
         core->kfree(copy);

@@ -130,14 +130,15 @@ static struct guest_pool *new_pool(const char *path) {
 }
 
 static int import(struct guest_pool *pool, bool read_only) {
-    read_only |= pool->disk.device->read_only;
-    int status = zfs_import(&pool->disk.zfs, 1, read_only ? ZFS_READ_ONLY : 0, &pool->zfs);
+    const struct block_device *device = pool->disk.device;
+    unsigned flags = read_only || device->read_only ? ZFS_READ_ONLY : 0;
+    int status = zfs_import(&pool->disk.zfs, 1, flags, &pool->zfs);
     if (status < 0)
         return status;
-    const char *reason = zfs_read_only_reason(pool->zfs);
-    if (reason != NULL && !read_only)
-        core->kprintf("[zfs] pool %s can only be read: %s\n", zfs_pool_name(pool->zfs), reason);
-    status = reason != NULL ? 0 : guest_sync_start();
+    if (device->read_only && !read_only)
+        core->kprintf("[zfs] pool %s can only be read: so can disk %s\n", zfs_pool_name(pool->zfs),
+                      device->name);
+    status = zfs_read_only_reason(pool->zfs) != NULL ? 0 : guest_sync_start();
     if (status < 0)
         zfs_abandon(pool->zfs);
     return status;

@@ -13,43 +13,49 @@
 
 // --- Opening
 
+#define FEATURE_REASON "it uses a feature that this kernel does not know: "
+
+// After the reason.
 static bool visit_feature(void *argument, uint64_t next, const char *name, unsigned integer_size,
                           unsigned count, const void *value) {
-    const char **unknown = argument;
+    struct zfs_pool *pool = argument;
     uint64_t uses = 0;
+    size_t length = strlen(name), start = sizeof(FEATURE_REASON) - 1;
     (void)next;
     if (integer_size == 8 && count == 1)
         memcpy(&uses, value, sizeof(uses));
-    if (uses == 0 || config_knows_feature(name, strlen(name)))
+    if (uses == 0 || config_knows_feature(name, length))
         return true;
-    zfs_report("feature %s is in use, which this kernel does not know", name);
-    *unknown = name;
+    length = length < sizeof(pool->unknown) - start ? length : sizeof(pool->unknown) - start - 1;
+    memcpy(pool->unknown, FEATURE_REASON, start);
+    memcpy(pool->unknown + start, name, length);
+    pool->unknown[start + length] = 0;
     return false;
 }
 
-// Whether one of the MOS's two lists of features names one that is in use and not known here.
-static int unknown_feature(struct zfs_pool *pool, const char *list, bool *unknown) {
-    const char *name = NULL;
+// Looks in one of the MOS's two lists for a feature that is in use and not known here.
+static int unknown_feature(struct zfs_pool *pool, const char *list) {
     uint64_t zap;
+    pool->unknown[0] = 0;
     int status = zap_lookup(pool->mos, 1, list, 8, 1, &zap);
     if (status == 0)
-        status = zap_each(pool->mos, zap, 0, visit_feature, &name);
-    *unknown = name != NULL;
+        status = zap_each(pool->mos, zap, 0, visit_feature, pool);
     return status == -ENOENT ? 0 : status;
 }
 
 static int check_features(struct zfs_pool *pool) {
-    bool reading = false, writing = false;
     uint64_t zap, uses = 0, statistics;
-    int status = unknown_feature(pool, "features_for_read", &reading);
-    if (status == 0 && reading)
+    int status = unknown_feature(pool, "features_for_read");
+    if (status == 0 && pool->unknown[0] != 0) {
+        zfs_report("pool %s cannot be read: %s", pool->name, pool->unknown);
         status = -ENOTSUP;
+    }
     if (status == 0)
-        status = unknown_feature(pool, "features_for_write", &writing);
+        status = unknown_feature(pool, "features_for_write");
     if (status < 0)
         return status;
-    if (writing)
-        pool->read_only = "it uses features that this kernel does not know";
+    if (pool->unknown[0] != 0)
+        pool->read_only = pool->unknown;
     if (zap_lookup(pool->mos, 1, "DDT-statistics", 8, 1, &statistics) != -ENOENT)
         pool->read_only = "it has deduplicated blocks";
     if (zap_lookup(pool->mos, 1, "features_for_read", 8, 1, &zap) == 0 &&
@@ -124,7 +130,7 @@ int zfs_import(struct zfs_disk *disks, unsigned count, unsigned flags, struct zf
         pool->read_only = "it was opened for reading only";
     if (pool->read_only == NULL && !pool->was_exported && zil_any_needs_play(pool))
         pool->read_only = "an intent log has changes that were not played by whoever wrote them";
-    if (pool->read_only != NULL)
+    if (pool->read_only != NULL && !(flags & ZFS_READ_ONLY)) // which whoever asked for it knows
         zfs_report("pool %s can only be read: %s", pool->name, pool->read_only);
     *out = pool;
     return 0;

@@ -111,6 +111,7 @@ struct zfs_pool {
     char name[256];
     bool has_lz4;          // lz4_compress is active
     const char *read_only; // why; NULL: it is not
+    char unknown[160];     // a feature that is in use, and why for that it is only read
     int failed;            // a write failed: nothing more is written
     struct object_set *mos;
     struct cache *cache; // buffer.c: blocks in memory

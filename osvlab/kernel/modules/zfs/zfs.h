@@ -66,7 +66,9 @@ int zfs_format(struct zfs_disk *disk, const struct zfs_format *format); // leave
 int zfs_dataset_open(struct zfs_pool *pool, const char *name, struct zfs_dataset **out);
 int zfs_dataset_create(struct zfs_pool *pool, const char *name);
 void zfs_dataset_close(struct zfs_dataset *dataset);
-uint64_t zfs_root(const struct zfs_dataset *dataset); // object of the root directory
+const char *
+zfs_dataset_read_only_reason(const struct zfs_dataset *dataset); // NULL: it can be written to
+uint64_t zfs_root(const struct zfs_dataset *dataset);            // object of the root directory
 
 struct zfs_space {
     uint64_t total, used, free; // bytes

@@ -304,6 +304,9 @@ const char *zfs_pool_name(const struct zfs_pool *pool) {
 const char *zfs_read_only_reason(const struct zfs_pool *pool) {
     return pool->read_only ? "it was asked for" : NULL;
 }
+const char *zfs_dataset_read_only_reason(const struct zfs_dataset *dataset) {
+    return zfs_read_only_reason(dataset->pool);
+}
 void zfs_trim(struct zfs_pool *pool) {
     (void)pool;
 }
