@@ -273,6 +273,24 @@ def test_datasets_of_a_pool_are_mounted_by_name(image: Image, disk: Path) -> Non
         assert "mounting osv/none on /tmp failed: No such file or directory" in vm.console.text
 
 
+def test_a_pool_of_another_name_is_told(image: Image, tmp_path: Path, kind: Kind) -> None:
+    disk = tmp_path / "other"
+    found, wanted = ("tank", "osv") if kind is Kind.ZFS else ("osv", "tank")
+    with disk.open("w+b") as stream:
+        if kind is Kind.ZFS:
+            write_zfs({"": ZfsDataset(Directory({}))}, stream, name=found, sparse=True)
+        else:
+            stream.truncate(64 << 20)
+    by_name = f"/busybox mount -t zfs {wanted}/a /tmp"
+    command = f"/busybox mount -t zfs -o {wanted} /dev/vblk1 /data; {by_name}; {MOUNT}; {by_name}"
+    with started(image, disk, command) as vm:
+        assert vm.wait() != osvlab.Exited(0)
+        text = vm.console.text
+    missed = f"no pool {wanted} on vblk1: it is called {found}"
+    first = f"no pool for {wanted}/a: mount a disk that has it first"
+    assert re.findall(r"\[zfs\] (.*)", text) == [missed, first, missed], text
+
+
 def test_a_disk_that_can_only_be_read_is_mounted_so(image: Image, disk: Path) -> None:
     console(image, disk, f"{MOUNT}; /disk write /data")
     before = disk.read_bytes()

@@ -72,6 +72,8 @@ extern const struct zfs_services guest_services;
 // --- guest_pool.c: pools
 // From a device's path; or from the name of a dataset, whose pool must be there.
 int guest_pool_open(const char *source, bool read_only, struct guest_pool **out);
+bool guest_pool_is(const struct guest_pool *pool, const char *dataset); // the pool of that dataset
+void guest_pool_miss(const struct guest_pool *pool, const char *dataset); // tells that it is not
 void guest_pool_export(struct guest_pool *pool); // its last mount was told to leave
 void guest_pool_free(struct guest_pool *pool);   // and is gone
 int guest_enter(struct guest_mount *mount);      // locks the pool; -EIO: there is none any more

@@ -104,6 +104,8 @@ static int mount_from(struct guest_mount *guest) {
         status = mount_dataset(guest, name);
         if (status < 0)
             zfs_dataset_close(guest->dataset);
+    } else if (!guest_pool_is(pool, name)) {
+        guest_pool_miss(pool, name);
     } else {
         core->kprintf("[zfs] no dataset %s in pool %s, error = %d\n", name,
                       zfs_pool_name(pool->zfs), -status);
@@ -123,9 +125,7 @@ static int guest_mount(struct mount *mount, struct block_device *device) {
     list_init(&guest->dirty);
     list_init(&guest->orphans);
     int status = guest_pool_open(mount->device, mount->read_only, &guest->pool);
-    if (status < 0)
-        core->kprintf("[zfs] no pool for %s, error = %d\n", mount->device, -status);
-    else if ((status = mount_from(guest)) < 0 && list_empty(&guest->pool->mounts)) {
+    if (status == 0 && (status = mount_from(guest)) < 0 && list_empty(&guest->pool->mounts)) {
         guest_pool_export(guest->pool);
         guest_pool_free(guest->pool);
     }

@@ -90,13 +90,25 @@ static struct guest_pool *pool_on(const struct block_device *device) {
     return NULL;
 }
 
+bool guest_pool_is(const struct guest_pool *pool, const char *dataset) {
+    const char *name = zfs_pool_name(pool->zfs);
+    size_t length = strcspn(dataset, "/@");
+    return strlen(name) == length && memcmp(name, dataset, length) == 0;
+}
+
+void guest_pool_miss(const struct guest_pool *pool, const char *dataset) {
+    core->kprintf("[zfs] no pool %.*s on %s: it is called %s\n", (int)strcspn(dataset, "/@"),
+                  dataset, pool->disk.device->name, zfs_pool_name(pool->zfs));
+}
+
 static struct guest_pool *pool_named(const char *dataset) {
-    size_t length = strcspn(dataset, "/");
-    LIST_EACH(&guest_pools, pool, struct guest_pool, link) {
-        const char *name = zfs_pool_name(pool->zfs);
-        if (strlen(name) == length && memcmp(name, dataset, length) == 0)
-            return pool;
-    }
+    LIST_EACH(&guest_pools, pool, struct guest_pool, link)
+    if (guest_pool_is(pool, dataset))
+        return pool;
+    if (list_empty(&guest_pools))
+        core->kprintf("[zfs] no pool for %s: mount a disk that has it first\n", dataset);
+    LIST_EACH(&guest_pools, pool, struct guest_pool, link)
+    guest_pool_miss(pool, dataset);
     return NULL;
 }
 
@@ -160,6 +172,8 @@ static int open_device(const char *path, bool read_only, struct guest_pool **out
             return 0;
         }
     }
+    if (status < 0)
+        core->kprintf("[zfs] no pool on %s, error = %d\n", path, -status);
     guest_pool_free(pool);
     return status;
 }
