@@ -197,6 +197,15 @@ def test_bytes_far_apart_are_written_or_refused(kind: Kind, image: Image, disk: 
     assert "scatter: ok" in console(image, disk, f"{MOUNT}; /disk scatter /data", memory=256)
 
 
+def test_a_hole_is_punched_into_one_that_is_larger_than_any_disk(
+    kind: Kind, image: Image, disk: Path
+) -> None:
+    if kind is not Kind.ZFS:
+        pytest.skip("the other one keeps all in memory")
+    text = console(image, disk, f"{MOUNT}; /disk write /data; /disk punch /data; /disk check /data")
+    assert text == "write: ok\npunch: ok\ncheck: ok\n"
+
+
 def test_after_a_power_cut_what_was_synced_is_there(image: Image, disk: Path) -> None:
     with started(image, disk, f"{MOUNT}; /disk end /data") as vm:
         vm.wait_for("now")

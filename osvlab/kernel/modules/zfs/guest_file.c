@@ -152,15 +152,22 @@ static long guest_write(struct file *file, const void *buffer, size_t size, u64 
 
 enum { KEEP_SIZE = 1, PUNCH_HOLE = 2, ZERO_RANGE = 16 };
 
-// Zeros take the place of what is there; they are not stored where records are compressed.
+// Zeros take the place of what is there; they are not stored where records are compressed. Holes are
+// passed over: they may be larger than any disk.
 static int write_zeros(struct vnode *vnode, u64 from, u64 end) {
     static const u8 zeros[PAGE_SIZE];
+    bool look = true;
     int status = 0;
     while (from < end && status == 0) {
+        if (look)
+            status = vnode->operations->seek(vnode, &from, false);
+        if (status < 0 || from >= end)
+            return status == -ENXIO ? 0 : status; // there is nothing more
         size_t piece = MIN(end - from, PAGE_SIZE - from % PAGE_SIZE);
         status = write_piece(vnode, from, zeros, piece);
         from += piece;
-        if (status == 0 && from % RUN_SIZE == 0)
+        look = from % RUN_SIZE == 0;
+        if (status == 0 && look)
             status = keep_bounds(guest_mount_of(vnode));
     }
     return status;

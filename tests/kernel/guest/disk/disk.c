@@ -149,6 +149,17 @@ static void holes(void) {
     CHECK(close(fd) == 0);
 }
 
+// What is punched may be a hole already, and larger than all that can be written.
+static void punch(void) {
+    off_t large = 1L << 42;
+    char c = 'c';
+    int fd = open("holes", O_RDWR);
+    CHECK(fd >= 0 && ftruncate(fd, large) == 0);
+    CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (1 << 20) + 1, large) == 0);
+    CHECK(pread(fd, &c, 1, 3 << 20) == 1 && c == 0 && lseek(fd, 0, SEEK_END) == large);
+    CHECK(pwrite(fd, "z", 1, 3 << 20) == 1 && ftruncate(fd, (3 << 20) + 1) == 0 && close(fd) == 0);
+}
+
 static void check_holes(void) {
     char c[3];
     int fd = open("holes", O_RDONLY);
@@ -617,6 +628,8 @@ int main(int count, char **arguments) {
         make_many(strtoul(arguments[3], NULL, 10));
     else if (strcmp(what, "full") == 0)
         fill_up();
+    else if (strcmp(what, "punch") == 0)
+        punch();
     else if (strcmp(what, "append") == 0)
         append();
     else if (strcmp(what, "scatter") == 0)
