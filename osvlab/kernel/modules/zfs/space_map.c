@@ -136,6 +136,10 @@ int metaslab_load(struct zfs_pool *pool, struct metaslab *metaslab) {
     if (status < 0) {
         metaslab_unload(pool, metaslab);
         metaslab->broken = status != -ENOMEM;
+        if (metaslab->broken) { // nothing can be taken from it
+            pool->space->vacant -= metaslab->vacant;
+            metaslab->vacant = 0;
+        }
         return status;
     }
     memcpy(metaslab->written, metaslab->taken, words * 8);

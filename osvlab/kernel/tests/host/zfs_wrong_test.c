@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "dataset.h"
+#include "metaslab.h"
 #include "zfs_shim.h"
 
 static struct file_disk disk;
@@ -34,12 +35,31 @@ static void test_a_dataset_that_is_none(void) {
     close_pool(pool);
 }
 
+// Space that nobody can find out about is not there: a group that counted on it would have no end.
+static void test_a_space_map_that_is_wrong(void) {
+    struct zfs_pool *pool = open_pool();
+    struct metaslab *first = &pool->space->metaslabs[0];
+    uint64_t wrong = UINT64_MAX >> 1, unit = (uint64_t)1 << pool->ashift, offset;
+    struct object *object;
+    CHECK(first->taken == NULL && first->object != 0 && first->vacant > 0, true);
+    CHECK(object_hold(pool->mos, first->object, &object), 0);
+    CHECK(object_write(object, 0, &wrong, sizeof(wrong)), 0);
+    object_put(object);
+    while (space_allocate(pool, 0, unit, &offset) == 0)
+        CHECK(offset < pool->space->units << pool->ashift, false);
+    CHECK(first->broken, true);
+    CHECK(pool->space->vacant, 0);
+    CHECK(space_to_remove(pool), 0);
+    close_pool(pool);
+}
+
 int main(int argc, char **argv) {
     if (argc != 2)
         return 2;
     shim_start(1);
     file_disk_open(&disk, argv[1]);
     test_a_dataset_that_is_none();
+    test_a_space_map_that_is_wrong();
     file_disk_close(&disk);
     return 0;
 }
