@@ -70,12 +70,10 @@ static bool dataset_needs_play(struct zfs_pool *pool, const struct dsl_dataset *
     return zil_needs_play(pool, &header->zil);
 }
 
-// Some blocks of a log may not be in the space maps yet: writing to any dataset could take them.
-bool zil_any_needs_play(struct zfs_pool *pool) {
-    uint64_t blocks = pool->mos->meta.dnode.max_block + 1;
-    uint64_t end = blocks * (object_block_size(&pool->mos->meta) >> DNODE_SHIFT);
+static bool block_needs_play(struct zfs_pool *pool, uint64_t block) {
+    uint64_t many = object_block_size(&pool->mos->meta) >> DNODE_SHIFT;
     bool needed = false;
-    for (uint64_t number = 1; number < end && !needed; number++) {
+    for (uint64_t number = block * many; number < (block + 1) * many && !needed; number++) {
         struct object *object;
         if (object_hold(pool->mos, number, &object) < 0)
             continue; // nobody else can read it either
@@ -85,4 +83,14 @@ bool zil_any_needs_play(struct zfs_pool *pool) {
         object_put(object);
     }
     return needed;
+}
+
+// Some blocks of a log may not be in the space maps yet: writing to any dataset could take them.
+bool zil_any_needs_play(struct zfs_pool *pool) {
+    uint64_t block = 0;
+    int error;
+    while ((error = tree_next(&pool->mos->meta, &block, false)) == 0)
+        if (block_needs_play(pool, block++))
+            return true;
+    return error != -ENXIO; // what cannot be read may be anything
 }

@@ -53,6 +53,14 @@ static void test_a_space_map_that_is_wrong(void) {
     close_pool(pool);
 }
 
+// A pool may say that it has more objects than could ever be looked at.
+static void test_objects_that_are_nowhere(void) {
+    struct zfs_pool *pool = open_pool();
+    CHECK(object_grow(&pool->mos->meta, (uint64_t)1 << 40), 0);
+    CHECK(zil_any_needs_play(pool), false);
+    close_pool(pool);
+}
+
 int main(int argc, char **argv) {
     if (argc != 2)
         return 2;
@@ -60,6 +68,7 @@ int main(int argc, char **argv) {
     file_disk_open(&disk, argv[1]);
     test_a_dataset_that_is_none();
     test_a_space_map_that_is_wrong();
+    test_objects_that_are_nowhere();
     file_disk_close(&disk);
     return 0;
 }
