@@ -316,6 +316,13 @@ def test_a_disk_that_can_only_be_read_is_mounted_so(image: Image, disk: Path) ->
     assert disk.read_bytes() == before
 
 
+def test_a_dataset_of_a_pool_that_is_only_read_says_so(image: Image, disk: Path) -> None:
+    command = "/busybox mount -o ro -t zfs /dev/vblk1 /data; /busybox mount -t zfs osv/data /tmp; "
+    text = console(image, disk, command + "/busybox mount")
+    assert re.findall(r"(.*) can only be read", text) == ["[zfs] osv/data"], text
+    assert "osv/data on /tmp type zfs (ro)" in text
+
+
 def test_a_dataset_with_snapshots_is_mounted_for_reading_and_that_is_told_once(
     kind: Kind, image: Image, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

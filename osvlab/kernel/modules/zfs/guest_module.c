@@ -82,8 +82,11 @@ static int mount_dataset(struct guest_mount *guest, const char *name) {
     if (copy == NULL)
         return -ENOMEM;
     mount->data = guest;
-    mount->read_only |=
-        zfs_dataset_read_only_reason(guest->dataset) != NULL || guest->pool->error < 0;
+    const char *reason = zfs_dataset_read_only_reason(guest->dataset);
+    if (reason != NULL && !mount->read_only && !list_empty(&guest->pool->mounts) &&
+        reason == zfs_read_only_reason(guest->pool->zfs)) // else it has been said just now
+        core->kprintf("[zfs] %s can only be read, as its pool: %s\n", name, reason);
+    mount->read_only |= reason != NULL || guest->pool->error < 0;
     int status = guest_node_get(mount, zfs_root(guest->dataset), &mount->root);
     if (status < 0) {
         core->kfree(copy);
