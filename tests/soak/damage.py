@@ -9,7 +9,7 @@ VALUES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 
 
 
 def damaged(original: bytes, chance: random.Random, parts: list[range]) -> bytearray:
-    """Return a copy with one to six places changed, each in one of the given parts."""
+    """Return a copy of the same size with one to six places changed, each in one of the given parts."""
     image = bytearray(original)
     for _ in range(chance.randint(1, 6)):
         part = chance.choice(parts)
@@ -23,12 +23,18 @@ def damaged(original: bytes, chance: random.Random, parts: list[range]) -> bytea
                 width = chance.choice((2, 4, 8))
                 at -= at % 2
                 value = chance.choice((*VALUES, chance.randrange(len(image)), chance.randrange(64)))
-                image[at : at + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, "little")
+                put(image, at, (value & ((1 << 8 * width) - 1)).to_bytes(width, "little"))
             case 3:
                 length = chance.randint(1, 64)
                 source = chance.choice(part)
-                image[at : at + length] = image[source : source + length]
+                put(image, at, image[source : source + length])
             case 4:
                 length = chance.randint(1, 512)
-                image[at : at + length] = bytes(len(image[at : at + length]))
+                put(image, at, bytes(length))
     return image
+
+
+def put(image: bytearray, at: int, data: bytes) -> None:
+    """Write over what is there, up to the end and not beyond."""
+    data = data[: len(image) - at]
+    image[at : at + len(data)] = data
