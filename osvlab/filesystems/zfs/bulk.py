@@ -8,13 +8,22 @@ what is wrong with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from osvlab.filesystems.base import Entry, Kind
-from osvlab.filesystems.zfs.format import DNODE_SIZE, LEAF_ENTRY, POINTER_SIZE, C, ObjectType
+from osvlab.filesystems.zfs.format import (
+    DNODE_SIZE,
+    LEAF_ENTRY,
+    MAX_BLOCK,
+    POINTER_SIZE,
+    SA_HEAD,
+    C,
+    ObjectType,
+)
+from osvlab.filesystems.zfs.objects import INDIRECT_SHIFTS, MAX_LEVELS
 from osvlab.filesystems.zfs.posix import MODIFIED, NUMBERS, Attributes, Files
 from osvlab.filesystems.zfs.sa import SystemAttributes
 from osvlab.filesystems.zfs.zap import Leaf
@@ -37,6 +46,8 @@ _ZNODE_FIELDS = (
     "flags",
 )
 _LONG_TIME = (1 << 62) // _SEC - 1
+_LENGTHS = {**dict.fromkeys(NUMBERS, _WORD), MODIFIED: 2 * _WORD}
+_HEADER = 1 << 48  # with magic and layout below it: no bonus type
 _KINDS: list[Any] = [Kind.of_mode(bits << 12) for bits in range(16)]
 _IS_FILE_TYPE = np.array([kind is not None for kind in _KINDS])
 _DIRECTORY = Kind.DIRECTORY.type_bits >> 12
@@ -56,11 +67,16 @@ _DEVICES = (Kind.CHARACTER_DEVICE.type_bits >> 12, Kind.BLOCK_DEVICE.type_bits >
 
 
 class _Places(NamedTuple):
-    """Where attributes are in a dnode, in words: nine numbers (-1: none), and the last change."""
+    """Where attributes are in a dnode, in words: nine numbers (-1: none), and the last change.
+
+    Those whose place is the same in all files end at byte `end`. Each of what `follows` has a length
+    that the file says in a word of 16 bits, or (-1) a fixed one.
+    """
 
     numbers: tuple[int, ...]
     modified: int
     end: int
+    follows: Sequence[tuple[int, int]] = ()
 
 
 def leaf_numbers(leaf: Leaf) -> tuple[list[bytes], list[int]]:
@@ -84,10 +100,11 @@ def leaf_numbers(leaf: Leaf) -> tuple[list[bytes], list[int]]:
     usual &= (entries["name"] == first[0]) & (entries["value"] == first[1])
     usual &= (entries["length"] > 0) & (entries["length"] <= _ARRAY_BYTES)
     usual &= (chunks["kind"][first[0]] == C.CHUNK_ARRAY) & (chunks["kind"][first[1]] == C.CHUNK_ARRAY)
+    starts = first[0].astype(np.int64) * _CHUNK_SIZE + (leaf.start + 1)
+    ends = starts + entries["length"] - 1  # where the NUL is, if all is well
+    usual &= np.frombuffer(block, np.uint8)[np.minimum(ends, len(block) - 1)] == 0
     values = np.frombuffer(block, _BIG, leaf.chunks, leaf.start)["value"][first[1]].tolist()
-    starts = (first[0].astype(np.int64) * _CHUNK_SIZE + (leaf.start + 1)).tolist()
-    ends = (entries["length"].astype(np.int64) - 1).tolist()
-    names = [block[start : start + length] for start, length in zip(starts, ends, strict=True)]
+    names = [block[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     for index in np.flatnonzero(~usual).tolist():
         entry = leaf.entry(leaf.start + _CHUNK_SIZE * int(found[index]))
         names[index], values[index] = entry.name, entry.number
@@ -175,7 +192,7 @@ def _chunk(files: Files, wanted: Any, columns: _Columns) -> None:
     """Fill the columns of some files, which are read from their blocks of dnodes in order."""
     slots = files.objects.slots
     rows = np.zeros((len(wanted), DNODE_SIZE), np.uint8)
-    simple = np.ones(len(wanted), np.bool_)
+    simple = wanted > 0
     blocks = wanted // slots
     for begin, end in pairwise([*np.flatnonzero(np.diff(blocks, prepend=-1)).tolist(), len(wanted)]):
         index = int(blocks[begin])
@@ -195,8 +212,8 @@ def _chunk(files: Files, wanted: Any, columns: _Columns) -> None:
 def _usual(files: Files, rows: Any, simple: Any, columns: _Columns) -> None:
     """Fill the columns of those in the usual form; `simple` loses those that are not."""
     words = rows.view("<u8")
-    simple &= (rows[:, 0] != 0) & (rows[:, 3] == 1)
-    header = words[:, _BONUS // _WORD] & np.uint64(0xFFFFFFFFFFFF)
+    simple &= _heads_right(rows)
+    header = words[:, _BONUS // _WORD] & np.uint64(_HEADER - 1) | np.uint64(_HEADER)
     kinds = np.where(rows[:, 4] == ObjectType.SYSTEM_ATTRIBUTES, header, rows[:, 4])
     for kind in sorted(set(kinds[simple].tolist())):
         places = _places(files, kind)
@@ -207,6 +224,20 @@ def _usual(files: Files, rows: Any, simple: Any, columns: _Columns) -> None:
             _fill(columns, words, places, np.flatnonzero(good))
 
 
+def _heads_right(rows: Any) -> Any:
+    """Return which rows are dnodes that may be, with one pointer: what `Dnode` looks at."""
+    levels, shifts, sectors = rows[:, 2], rows[:, 1], rows.view("<u2")[:, 4]
+    return (
+        (rows[:, 0] != 0)
+        & (rows[:, 3] == 1)
+        & (levels >= 1)
+        & (levels <= MAX_LEVELS)
+        & ((levels == 1) | (shifts >= INDIRECT_SHIFTS.start) & (shifts < INDIRECT_SHIFTS.stop))
+        & (sectors >= 1)
+        & (sectors <= MAX_BLOCK >> 9)
+    )
+
+
 def _places(files: Files, kind: int) -> _Places | None:
     """Return where attributes are, of a bonus type or of a header of attributes with its layout."""
     if kind == ObjectType.ZNODE:
@@ -214,28 +245,33 @@ def _places(files: Files, kind: int) -> _Places | None:
         base = _BONUS // _WORD
         numbers = tuple(base + fields[name].offset // _WORD for name in _ZNODE_FIELDS)
         return _Places(numbers, base + fields["modified"].offset // _WORD, _BONUS + C.znode.size)
-    if files.registry is None or kind & 0xFFFFFFFF != C.SA_MAGIC:
+    if files.registry is None or kind & ~(0xFFFF << 32) != _HEADER | C.SA_MAGIC:
         return None
-    return _places_in_layout(files.registry, kind >> 32)
+    return _places_in_layout(files.registry, kind >> 32 & 0xFFFF)
 
 
 def _places_in_layout(registry: SystemAttributes, info: int) -> _Places | None:
     layout = registry.layouts.get(info & 0x3FF)
-    here = _BONUS + (info >> 10) * 8
-    if layout is None or here % _WORD or here == _BONUS:
+    begin = here = _BONUS + (info >> 10) * 8
+    names = {attribute.name for attribute in layout or ()}
+    if layout is None or here == _BONUS or len(names) != len(layout):
         return None
     starts: dict[str, int] = {}
-    for attribute in layout:
-        if not attribute.length:
-            break  # of variable length: what follows is elsewhere in each file
+    fixed = list(takewhile(lambda attribute: attribute.length, layout))
+    for attribute in fixed:
         starts[attribute.name] = here
+        if attribute.name in _LENGTHS and attribute.length != _LENGTHS[attribute.name]:
+            return None
         here += -(-attribute.length // _WORD) * _WORD
-    names = {attribute.name for attribute in layout}
     optional = set(NUMBERS[6:])
-    if not {*NUMBERS, MODIFIED} - optional <= starts.keys() or names & optional - starts.keys():
+    if not _LENGTHS.keys() - optional <= starts.keys() or names & optional - starts.keys():
         return None
+    if here > DNODE_SIZE:  # which no file has room for
+        return None
+    lengths = iter(range((_BONUS + SA_HEAD.size) // 2, begin // 2))
+    follows = [(-1 if one.length else next(lengths, -1), one.length) for one in layout[len(fixed) :]]
     numbers = tuple(starts[name] // _WORD if name in starts else -1 for name in NUMBERS)
-    return _Places(numbers, starts[MODIFIED] // _WORD, here)
+    return _Places(numbers, starts[MODIFIED] // _WORD, here, follows)
 
 
 def _right(rows: Any, words: Any, places: _Places) -> Any:
@@ -244,7 +280,6 @@ def _right(rows: Any, words: Any, places: _Places) -> Any:
     bits = (mode >> np.uint64(12) & np.uint64(15)).astype(np.int64)
     length = rows[:, 10].astype(np.int64) | rows[:, 11].astype(np.int64) << 8
     seconds = words[:, places.modified]
-    spilled = rows[:, 7] & C.DNODE_SPILL != 0
     return (
         _IS_FILE_TYPE[bits]
         & ((bits == _DIRECTORY) == (rows[:, 0] == ObjectType.DIRECTORY_CONTENTS))
@@ -252,11 +287,22 @@ def _right(rows: Any, words: Any, places: _Places) -> Any:
         & (words[:, places.numbers[3]] < np.uint64(1 << 32))
         & (words[:, places.modified + 1] < np.uint64(_SEC))
         & (seconds < np.uint64(_LONG_TIME))
-        & (_BONUS + length >= places.end)
+        & (_BONUS + length >= _ends(rows, places))
         & (_BONUS + length <= DNODE_SIZE)
-        & ~(spilled & (places.numbers[6] < 0))  # the others may be in the spill block
+        & (rows[:, 7] & C.DNODE_SPILL == 0)  # others are in the spill block, which may be damaged
         & ~np.isin(bits, _DEVICES)
     )
+
+
+def _ends(rows: Any, places: _Places) -> Any:
+    """Return where the last attribute ends in each row, as lengths in it say."""
+    halves = rows.view("<u2")
+    here = end = np.full(len(rows), places.end)
+    for place, fixed in places.follows:
+        length = fixed if place < 0 else halves[:, place].astype(np.int64)
+        end = here + length
+        here = end + -end % _WORD
+    return end
 
 
 def _fill(columns: _Columns, words: Any, places: _Places, rows: Any) -> None:

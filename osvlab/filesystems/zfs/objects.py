@@ -21,10 +21,10 @@ from osvlab.filesystems.zfs.format import (
     ObjectType,
 )
 
-__all__ = ["Dnode", "ObjectSet", "dnodes_in"]
+__all__ = ["INDIRECT_SHIFTS", "MAX_LEVELS", "Dnode", "ObjectSet", "dnodes_in"]
 
 MAX_LEVELS = 10
-_INDIRECT_SHIFTS = range(7, 22)
+INDIRECT_SHIFTS = range(7, 22)
 _CORE: int = C.DNODE_CORE_SIZE
 _SPILL: int = C.DNODE_SPILL
 _TYPE = C.objset.fields["type"].offset
@@ -79,7 +79,7 @@ class Dnode:
             return f"has a bonus of {self.bonus_length} bytes, room is for {room}"
         if not 0 < self.data_size <= MAX_BLOCK:
             return f"has blocks of {self.data_size} bytes"
-        if self.levels > 1 and self.indirect_shift not in _INDIRECT_SHIFTS:
+        if self.levels > 1 and self.indirect_shift not in INDIRECT_SHIFTS:
             return f"has indirect blocks of 2**{self.indirect_shift} bytes"
         return ""
 
