@@ -88,9 +88,15 @@ def leaves(data: bytes) -> None:
     block = (head + data).ljust(size, b"\0")[:size]
     with suppress(ValueError):
         leaf = Leaf(block, ValueError)
-        assert len(leaf_numbers(leaf)[0]) == leaf.count
-        assert len(list(leaf.entries())) == leaf.count
-        leaf.find(b"name", 1 << 60)
+        with suppress(ValueError):
+            leaf.find(b"name", 1 << 60)
+        alone = in_bulk = None
+        with suppress(ValueError):
+            alone = [(entry.name, entry.number) for entry in leaf.entries()]
+        with suppress(ValueError):
+            in_bulk = list(zip(*leaf_numbers(leaf), strict=True))
+        assert in_bulk == alone
+        assert alone is None or len(alone) == leaf.count
 
 
 def dnodes(data: bytes) -> None:
