@@ -14,15 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from osvlab.filesystems.base import Kind
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from osvlab.filesystems.zfs import open_zfs
 from osvlab.filesystems.zfs.writer.plan import ZfsDataset
-from tests.filesystems.strategies import facts_of_tree, trees
+from tests.filesystems.strategies import facts_of_tree, short_names, trees
 from tests.filesystems.zfs.trees import make_tree
 from tests.filesystems.zfs.writer.pools import OLD, VARIANTS, nested, write_pool
 from tests.filesystems.zfs.zfs_fuse import ZfsFuse
@@ -217,3 +219,17 @@ def test_grub_reads_files_and_follows_links(tmp_path: Path, name: str) -> None:
     for path in links:
         assert grub(image, "cat", f"(loop0)/@{path.decode()}") == content
     assert grub(image, "cat", "(loop0)/@/boot/empty") == b""
+
+
+@given(trees(short_names), st.sampled_from([{}, {"compat": "v23", "compression": None}]))
+@settings(max_examples=8, deadline=None)
+def test_grub_reads_random_trees(tree: Directory, options: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        image = write_pool(tree, Path(folder) / "pool.img", free=0, **options)
+        for path, node in tree.walk():
+            place = os.fsdecode(b"(loop0)/@" + path)
+            if isinstance(node, Content):
+                assert grub(image, "cat", place) == node.data
+            elif isinstance(node, Directory):
+                found = {name.removesuffix(b"/") for name in grub(image, "ls", f"{place}/").split()}
+                assert found == node.children.keys()
