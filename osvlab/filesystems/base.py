@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -307,6 +307,26 @@ class Filesystem(ABC):
         for offset in range(0, file.size, size):
             yield self.read(file, offset, min(size, file.size - offset))
 
+    def data_runs(self, file: Entry) -> Iterator[tuple[int, int]]:
+        """Yield where a file has data (first byte, and one behind the last): elsewhere are holes, zeros.
+
+        Runs may touch each other. A format whose files are stored as they are asks the host for the holes.
+        """
+        for extent in self.extents(file):
+            if extent.offset is not None or extent.stored:
+                yield extent.start, extent.start + extent.length
+
+    def data_pieces(self, file: Entry, size: int = 1 << 20) -> Iterator[tuple[int, bytes]]:
+        """Yield where it is in a file, and its data, in pieces of at most `size`: all but its holes."""
+        for start, end in _joined(self.data_runs(file)):
+            if (start, end) == (0, file.size):  # no holes: the format may know a faster way
+                for piece in self.read_pieces(file, size):
+                    yield start, piece
+                    start += len(piece)
+                return
+            for offset in range(start, end, size):
+                yield offset, self.read(file, offset, min(size, end - offset))
+
     @staticmethod
     def _expect(entry: Entry, kind: Kind) -> None:
         if entry.kind is not kind:
@@ -377,6 +397,17 @@ class Filesystem(ABC):
             yield entry
             if entry.kind is Kind.DIRECTORY:
                 pending += sorted(self.list(entry), key=attrgetter("path"), reverse=True)
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Make one run of those that touch each other."""
+    first = last = 0
+    for start, end in runs:
+        if start != last:
+            yield first, last
+            first = start
+        last = end
+    yield first, last
 
 
 def _components(path: bytes) -> list[bytes]:

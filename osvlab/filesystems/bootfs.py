@@ -288,6 +288,13 @@ class BootfsReader(IndexedFilesystem):
             start = self._source.offset + self._offsets[file.number]
             yield Extent(0, file.size, start, file.size)
 
+    def data_runs(self, file: Entry) -> Iterator[tuple[int, int]]:
+        """Yield where a file has data, and no holes of the host's file."""
+        self._expect(file, Kind.FILE)
+        start = self._offsets[file.number]
+        for first, last in self._source.data_runs(start, start + file.size):
+            yield first - start, last - start
+
     def check(self) -> CheckReport:
         """Read everything and report whatever cannot be right; damage raises nothing."""
         found = Findings(self.format)

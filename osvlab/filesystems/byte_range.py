@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError, open_bytes
 
-__all__ = ["ByteRange", "Source"]
+__all__ = ["ByteRange", "Source", "data_runs"]
 
 
 class ByteRange:
@@ -79,6 +81,31 @@ class ByteRange:
             found += more
         return found
 
+    def data_runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield which bytes from `start` to `end` have to be read: all others are in holes, and zero.
+
+        What the host cannot tell, and what is not there any more, counts as data, so that reading tells.
+
+        Examples
+        --------
+        >>> list(ByteRange(b"0123456789").data_runs(2, 20))
+        [(2, 10)]
+        """
+        end = min(end, self.length)
+        if start >= end:
+            return
+        if self._fd < 0 or os.fstat(self._fd).st_size < self.offset + end:
+            yield start, end
+            return
+        try:
+            for first, last in data_runs(self._fd, self.offset + end, self.offset + start):
+                start = last - self.offset
+                yield first - self.offset, start
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            yield start, end
+
     def stat(self) -> os.stat_result | None:
         """Return what the host knows of the file; None for bytes."""
         return os.fstat(self._fd) if self._fd >= 0 else None
@@ -97,6 +124,27 @@ class ByteRange:
         # Images are values: a notebook keeps them without a `with`, so the file goes with the value.
         if getattr(self, "_fd", -1) >= 0:
             self.close()
+
+
+def data_runs(fd: int, end: int, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield where an open file has data between two bytes (first, and one behind the last), not holes.
+
+    Raises
+    ------
+    OSError
+        The file cannot tell.
+    """
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                raise
+            return
+        if start >= end:
+            return
+        first, start = start, min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        yield first, start
 
 
 Source = bytes | str | os.PathLike[str] | ByteRange

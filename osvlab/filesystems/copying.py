@@ -295,14 +295,12 @@ class _Copier:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(name, flags, 0o600, dir_fd=folder)
         try:
-            position = 0
-            for piece in self._filesystem.read_pieces(entry):
+            for position, piece in self._filesystem.data_pieces(entry):
                 view = memoryview(piece)
                 for start in range(0, len(piece), _HOLE):
                     part = view[start : start + _HOLE]
                     if part.tobytes().strip(b"\0"):
                         write_at(handle, part, position + start)
-                position += len(piece)
             os.ftruncate(handle, entry.size)
             self.report.bytes += entry.size
             self._set_attributes(handle, entry)

@@ -96,7 +96,8 @@ def overlaps(places: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, str,
 def read_once(source: ByteRange, places: Iterable[tuple[int, int]], size: int = 1 << 20) -> int:
     """Read parts of a source, what several claim only once, and return how many bytes were there.
 
-    Files that all claim the whole disk would otherwise make a check of a disk endless.
+    Files that all claim the whole disk would otherwise make a check of a disk endless, and so would a hole
+    of a terabyte, in which there is nothing to read.
 
     Examples
     --------
@@ -105,11 +106,17 @@ def read_once(source: ByteRange, places: Iterable[tuple[int, int]], size: int = 
     """
     done = position = 0
     for start, end in sorted(places):
-        position = max(position, start)
-        while position < end:
-            data = source.read_at(position, min(size, end - position))
-            if not data:
-                break
-            done += len(data)
-            position += len(data)
+        start, end = max(position, start), min(end, source.length)
+        position = max(position, end)
+        done += max(0, end - start)
+        for first, last in source.data_runs(start, end):
+            done -= last - first - _read(source, first, last, size)
     return done
+
+
+def _read(source: ByteRange, start: int, end: int, size: int) -> int:
+    """Read what is between two bytes, in pieces, and return how much was there."""
+    position = start
+    while position < end and (data := source.read_at(position, min(size, end - position))):
+        position += len(data)
+    return position - start

@@ -6,11 +6,11 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import show
+from osvlab.filesystems.byte_range import data_runs
 from osvlab.filesystems.tree import HostFile
 
 __all__ = [
@@ -150,28 +150,6 @@ class Output:
         if copied < length:
             self._copy_through_buffer(fd, file, length - copied)
             self.flush()
-
-
-def data_runs(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield where an open file of that size has data (first byte, and one behind the last), not holes.
-
-    Raises
-    ------
-    OSError
-        The file cannot tell.
-    """
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
-                raise
-            return
-        if start >= size:
-            return
-        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        yield start, end
 
 
 def write_at(fd: int, data: memoryview, position: int) -> None:

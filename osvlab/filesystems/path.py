@@ -166,6 +166,10 @@ class GuestPath:
         """Yield the contents of a file in pieces of at most `size` bytes."""
         yield from self._reader.read_pieces(self.entry(), size)
 
+    def data_pieces(self, size: int = 1 << 20) -> Iterator[tuple[int, bytes]]:
+        """Yield the data of a file, and where it is, in pieces of at most `size` bytes, all but holes."""
+        yield from self._reader.data_pieces(self.entry(), size)
+
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the whole contents of a file as text."""
         return self.read_bytes().decode(encoding, errors)

@@ -284,7 +284,7 @@ def _node_in(fs: Filesystem, entry: Entry, scratch: Scratch) -> Node:
         case Kind.FILE if not lost:
             mode = 0o644 if entry.permissions is None else entry.permissions
             inode = (0, entry.number) if entry.links > 1 else None
-            return scratch.keep(fs.read_pieces(entry), entry.size, mode, mtime, inode)
+            return scratch.keep_data(fs.data_pieces(entry), entry.size, mode, mtime, inode)
     raise RebuildError(
         f"{show(entry.path)} {lost or f'is a {entry.kind}'}, which would be lost", hint="Build a new image."
     )
@@ -335,7 +335,8 @@ def _write_disk(old: ByteRange, part: Partition, tree: Directory, writer: Writer
 
 def _copy_range(old: ByteRange, stream: FileIO, start: int, end: int) -> None:
     """Copy a part of a disk to the same place in a new file, whose holes are zeros."""
-    for position in range(start, end, _PIECE):
-        data = old.read_at(position, min(_PIECE, end - position))
-        if data.strip(b"\0"):
-            write_at(stream.fileno(), memoryview(data), position)
+    for first, last in old.data_runs(start, end):
+        for position in range(first, last, _PIECE):
+            data = old.read_at(position, min(_PIECE, last - position))
+            if data.strip(b"\0"):
+                write_at(stream.fileno(), memoryview(data), position)

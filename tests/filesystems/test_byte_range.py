@@ -39,3 +39,19 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OsvlabError, match=r"cannot open .*loop: Too many levels"):
         ByteRange(tmp_path / "loop")
+
+
+def test_only_what_is_no_hole_is_to_be_read(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("wb") as file:
+        file.seek(1 << 40)
+        file.write(b"data")
+        file.truncate(3 << 40)
+    part = ByteRange(tmp_path / "f", 1 << 30)
+    there = (1 << 40) - (1 << 30)
+    [(start, end)] = part.data_runs(0, part.length)
+    assert start <= there < there + 4 <= end < start + (1 << 20)
+    assert list(part.data_runs(there + 1, there + 3)) == [(there + 1, there + 3)]
+    assert list(part.data_runs(2 << 40, part.length)) == list(part.data_runs(5, 5)) == []
+    (tmp_path / "f").open("r+b").truncate(2 << 40)
+    # Zeros are not made up for what was cut off meanwhile: reading it tells.
+    assert list(part.data_runs(0, part.length)) == [(0, part.length)]

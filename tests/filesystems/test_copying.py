@@ -7,20 +7,25 @@ import os
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
+import osvlab.filesystems
 from osvlab.errors import OsvlabError
-from osvlab.filesystems.base import DamagedError, Entry, Filesystem, Kind
+from osvlab.filesystems.base import DamagedError, Entry, Extent, Filesystem, Kind
+from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.copying import CopyError, CopyReport, copy_out
 from osvlab.filesystems.cpio import CpioReader
 from osvlab.filesystems.rofs import RofsReader, write_rofs
-from osvlab.filesystems.tree import Content, Directory, Symlink
+from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
+from osvlab.filesystems.zfs import write_zfs
 from tests.filesystems.strategies import facts_of_tree, trees
 from tests.filesystems.test_cpio_reader import END, record
+
+TERABYTE = 1 << 40
 
 
 def archive(*records: bytes) -> CpioReader:
@@ -115,6 +120,46 @@ def test_holes_are_made_where_there_are_zeros(tmp_path: Path) -> None:
     assert (tmp_path / "out/f").stat().st_blocks * 512 < 1 << 20
 
 
+@pytest.mark.parametrize("write", [write_rofs, write_bootfs, write_zfs])
+def test_a_hole_of_a_terabyte_is_neither_read_nor_written(
+    tmp_path: Path, write: Callable[..., object]
+) -> None:
+    with (tmp_path / "f").open("wb") as file:
+        file.write(b"begin")
+        file.seek(TERABYTE // 2)
+        file.write(b"middle")
+        file.truncate(TERABYTE)
+    tree = Directory()
+    tree.add(b"/a/f", HostFile.at(tmp_path / "f", (tmp_path / "f").stat()))
+    tree.add(b"/z", Content(b"behind it"))
+    with (tmp_path / "image").open("wb", buffering=0) as stream:
+        write(tree, stream, sparse=True)
+    with osvlab.filesystems.open(tmp_path / "image") as fs:
+        report = fs.check()
+        copied(fs, tmp_path / "out")
+    assert report.ok, report
+    if write is not write_zfs:
+        assert report.counts["bytes"] >= TERABYTE  # zeros count, however they are stored
+    assert (tmp_path / "out/z").read_bytes() == b"behind it"
+    out = tmp_path / "out/a/f"
+    assert (out.stat().st_size, out.stat().st_blocks * 512 < 1 << 20) == (TERABYTE, True)
+    with out.open("rb") as file:
+        assert file.read(6) == b"begin\0"
+        file.seek(TERABYTE // 2 - 1)
+        assert file.read(8) == b"\0middle\0"
+
+
+def test_what_is_cut_off_is_no_hole(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb", buffering=0) as stream:
+        write_rofs(Directory({b"f": Content(b"x" * 100_000)}), stream)
+    with RofsReader(image) as fs:
+        os.truncate(image, 50_000)
+        with pytest.raises(DamagedError, match=r"contents of /f .* are cut off"):
+            copied(fs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("link", ["etc", "etc/hosts", "link"])
 def test_links_on_the_host_are_never_followed(fs: CpioReader, tmp_path: Path, link: str) -> None:
     outside = tmp_path / "outside"
@@ -153,7 +198,10 @@ class Lying(Filesystem):
     def target(self, link: Entry) -> bytes:
         raise NotImplementedError
 
-    extents = check = explain = explain_entry = close = target  # type: ignore[assignment]
+    def extents(self, file: Entry) -> Iterator[Extent]:
+        yield Extent(0, 4, 0, 4)
+
+    check = explain = explain_entry = close = target  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("name", [b"..", b"../evil", b"a/../../evil", b"/evil", b"a\0b", b".", b"x" * 256])

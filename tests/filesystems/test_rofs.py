@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from osvlab.errors import OsvlabError
 from osvlab.filesystems.base import DamagedError, GuestPathError, Kind
 from osvlab.filesystems.rofs import RofsReader, plan_rofs, write_rofs
+from osvlab.filesystems.rofs.format import C_ROFS
 from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink, TreeError
 from tests.filesystems.strategies import facts_of_reader, facts_of_tree, short_names, trees
 
@@ -157,6 +158,19 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         reader.validate()
         assert reader.read(reader.find("f")) == (tmp_path / "f").read_bytes()
     assert (tmp_path / "image").stat().st_blocks * 512 < 2 << 20
+
+
+def test_tables_in_a_hole_take_no_memory(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(rofs(Directory({b"f": Content(b"x")})))
+    superblock = C_ROFS.types.rofs_superblock(image.read_bytes()[:512])
+    superblock.structure_info_blocks_count = 1 << 31
+    superblock.directory_entries_count = superblock.inodes_count = 1 << 32
+    with image.open("r+b") as file:
+        file.write(superblock.dumps())
+        file.truncate(2 << 40)
+    with pytest.raises(DamagedError, match=r"directory entry \d+ "):
+        RofsReader(image)
 
 
 @pytest.mark.parametrize("now", [0, 4, 6, 2_000_000])

@@ -229,14 +229,17 @@ def test_damage_is_not_copied_into_a_new_image(bare: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("write", [write_rofs, write_bootfs])
 def test_holes_stay_holes(tmp_path: Path, write: Callable[[Directory, BinaryIO], int]) -> None:
     (tmp_path / "hole").touch()
-    os.truncate(tmp_path / "hole", 256 * MIB)
+    os.truncate(tmp_path / "hole", 1 << 40)
     path = tmp_path / "x.img"
     with path.open("wb") as file:
         write(Directory({b"x": Content(b"x")}), file)
     copy_in(path, tmp_path / "hole", "/")
     rebuild(path, lambda read: read)
     assert path.stat().st_blocks * 512 < MIB
-    assert facts(path)["/hole"] == bytes(256 * MIB)
+    with osvlab.filesystems.open(path) as fs:
+        hole = fs.find("/hole")
+        stored = b"".join(piece for _, piece in fs.data_pieces(hole))  # of a block that it shares
+        assert (hole.size, len(stored) < MIB, any(stored)) == (1 << 40, True, False)
 
 
 def test_nobody_changes_it_once_it_is_read(

@@ -139,9 +139,12 @@ class RofsReader(Filesystem):
                 raise self._damaged_at("superblock", 0, f"has {name} {count}, too many for {area} bytes")
         if sb.inodes_count == 0:
             raise self._damaged_at("superblock", 0, "has no inodes, not even the root")
-        # A damaged size must not make us read gigabytes: no table can be larger than its longest names.
+        # A damaged size must not make us read gigabytes: no table can be larger than its longest names,
+        # and none goes on in a hole of the host's file, since no record is all zeros.
         needed = sum(count * (head + longest) for count, head, longest in counts.values())
-        return self._source.read_at(self._structure_start, min(area, needed))
+        start = self._structure_start
+        first, end = next(self._source.data_runs(start, start + min(area, needed)), (start, start))
+        return self._source.read_at(start, end - start) if first == start else b""
 
     def _index(self, what: str, count: int, start: int, head: int, longest: int) -> tuple[array[int], int]:
         """Find where each record of a table of variable length starts."""
@@ -278,6 +281,13 @@ class RofsReader(Filesystem):
         _, _, block, size = self._inode(file.number)
         if size:
             yield Extent(0, size, self._source.offset + block * BLOCK, size)
+
+    def data_runs(self, file: Entry) -> Iterator[tuple[int, int]]:
+        """Yield where a file has data, and no holes of the host's file."""
+        self._expect(file, Kind.FILE)
+        start = self._inode(file.number)[2] * BLOCK
+        for first, last in self._source.data_runs(start, start + file.size):
+            yield first - start, last - start
 
     def check(self) -> CheckReport:
         """Read everything and report whatever cannot be right; damage raises nothing."""

@@ -129,9 +129,9 @@ def _node(path: GuestPath, entry: Entry, scratch: Scratch) -> Node:
         case Kind.SYMLINK:
             return Symlink(os.fsencode(path.readlink()), mtime)
         case Kind.FILE:
-            pieces = path.read_pieces()
+            pieces = path.data_pieces()
             # A format without permissions says nothing about which of its files are programs.
-            return scratch.keep(pieces, entry.size, 0o755 if mode is None else mode, mtime)
+            return scratch.keep_data(pieces, entry.size, 0o755 if mode is None else mode, mtime)
         case _:
             raise RecipeError(
                 f"the base image has a {entry.kind} at {show(entry.path)}, which an image cannot hold",

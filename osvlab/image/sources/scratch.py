@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from osvlab.errors import OsvlabError
@@ -64,16 +64,35 @@ class Scratch:
         OsvlabError
             There is no room for them.
         """
+        return self.keep_data(_placed(pieces), size, mode, mtime, inode)
+
+    def keep_data(
+        self,
+        pieces: Iterable[tuple[int, bytes]],
+        size: int,
+        mode: int = 0o644,
+        mtime: int = 0,
+        inode: tuple[int, int] | None = None,
+    ) -> Content | HostFile:
+        r"""Return a node as `keep` does, of pieces that say where they are; what is between them is zero.
+
+        Examples
+        --------
+        >>> Scratch().keep_data([(2, b"there")], 8)
+        Content(data=b'\x00\x00there\x00', mode=420, mtime=0)
+        """
         if inode is None and size <= _SMALL and self._in_memory + size <= _IN_MEMORY:
             self._in_memory += size
-            return Content(b"".join(pieces), mode, mtime)
+            data = bytearray(size)
+            for position, piece in pieces:
+                data[position : position + len(piece)] = piece
+            return Content(bytes(data), mode, mtime)
         path = self._new_path()
         try:
             with open(path, "xb") as file:
-                for piece in pieces:
-                    if piece.count(0) == len(piece):
-                        file.seek(len(piece), os.SEEK_CUR)  # a hole
-                    else:
+                for position, piece in pieces:
+                    if piece.count(0) < len(piece):  # else it is a hole
+                        file.seek(position)
                         file.write(piece)
                 file.truncate(size)
         except OSError as error:
@@ -108,6 +127,13 @@ class Scratch:
         self._finalizer = weakref.finalize(self, _remove, folder, lock_path, lock, os.getpid())
         self._folder = folder
         return folder
+
+
+def _placed(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    for piece in pieces:
+        yield position, piece
+        position += len(piece)
 
 
 def _remove(folder: Path, lock_path: Path, lock: int, owner: int) -> None:
