@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,7 @@ def _is_guest(word: str) -> bool:
 def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> None:
     from osvlab.filesystems.base import Kind, show
     from osvlab.filesystems.copying import copy_out
+    from osvlab.vm.discover import refuse_use
 
     with opened(source, options) as fs:
         entry = fs.find(os.fsencode(source.path))
@@ -126,7 +128,8 @@ def _out_of_image(source: Place, target: Path, options: argparse.Namespace) -> N
         name = os.path.basename(source.path.rstrip("/"))
         if target.is_dir() and name not in ("", ".", ".."):
             target = target / name
-        report = copy_out(fs, entry, target, keep=[source.image, *options.also])
+        kept = [source.image, *options.also]
+        report = copy_out(fs, entry, target, keep=kept, allow=partial(refuse_use, writers_only=True))
     for skipped in report.skipped:
         print(f"osvlab: left out {printable(show(skipped.path))}: a {skipped.kind}", file=sys.stderr)
 
@@ -160,7 +163,7 @@ def _out(rest: Rest, path: str, target: Path) -> None:
     if target.is_dir() and name:
         target = target / name
     if rest.files.stat(path).kind is not FileKind.DIRECTORY:
-        rest.files.download(path, target)
+        _download(rest, path, target)
         return
     for below, kind in _walk(rest, path):
         # A guest's word for a name is not trusted with the host's files.
@@ -170,7 +173,14 @@ def _out(rest: Rest, path: str, target: Path) -> None:
         if kind is FileKind.DIRECTORY:
             (target / part).mkdir(parents=True, exist_ok=True)
         else:
-            rest.files.download(below, target / part)
+            _download(rest, below, target / part)
+
+
+def _download(rest: Rest, path: str, target: Path) -> None:
+    from osvlab.vm.discover import refuse_use
+
+    refuse_use(target, writers_only=True)
+    rest.files.download(path, target)
 
 
 def _walk(rest: Rest, path: str) -> Iterator[tuple[str, str]]:

@@ -33,10 +33,12 @@ def do(options: argparse.Namespace) -> int:
     from osvlab.filesystems.opening import volume_of
     from osvlab.filesystems.osv_kernel import KernelFile
     from osvlab.paths import format_size
+    from osvlab.vm.discover import refuse_use
 
     kernel = KernelFile(volume_of(options.image).source)
     if os.path.exists(options.output) and os.path.samefile(options.image, options.output):
         raise OsvlabError(f"{options.output} is the image itself", hint="Write the kernel to another file.")
+    refuse_use(options.output, writers_only=True)
     size = kernel.write_elf(options.output)
     packed = ", compressed" if kernel.is_packed else ""
     print(f"{options.output}: {format_size(size)}, out of a {kernel.form}{packed}")

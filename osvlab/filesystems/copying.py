@@ -65,6 +65,7 @@ def copy_out(
     *,
     keep: Iterable[str | os.PathLike[str]] = (),
     progress: Callable[[Entry], object] | None = None,
+    allow: Callable[[str], object] | None = None,
 ) -> CopyReport:
     """Copy an entry, and everything below it, to a path of the host.
 
@@ -82,6 +83,8 @@ def copy_out(
         Files of which nothing takes the place: those that are copied from.
     progress
         Is told each entry before it is copied.
+    allow
+        Is told the path of each file of the host that will be replaced, and raises what forbids it.
 
     Raises
     ------
@@ -109,9 +112,9 @@ def copy_out(
         raise PathNotFoundError(f"no such folder: {target.parent}", hint="Create it first.")
     try:
         if entry.kind is not Kind.DIRECTORY:
-            return _copy_single(filesystem, entry, target, keep, progress)
+            return _copy_single(_Copier(filesystem, entry, target.parent, progress, keep, allow), target)
         if target.is_dir():
-            return _Copier(filesystem, entry, target, progress, keep).copy()
+            return _Copier(filesystem, entry, target, progress, keep, allow).copy()
         return _copy_new_directory(filesystem, entry, target, progress)
     except OSError as error:
         if isinstance(error, OsvlabError):
@@ -122,16 +125,9 @@ def copy_out(
         ) from error
 
 
-def _copy_single(
-    filesystem: Filesystem,
-    entry: Entry,
-    target: Path,
-    keep: Iterable[str | os.PathLike[str]],
-    progress: Callable[[Entry], object] | None,
-) -> CopyReport:
-    copier = _Copier(filesystem, entry, target.parent, progress, keep)
+def _copy_single(copier: _Copier, target: Path) -> CopyReport:
     try:
-        copier.place(entry, [os.fsencode(target.name)])
+        copier.place(copier.top, [os.fsencode(target.name)])
     finally:
         copier.close()
     return copier.report
@@ -169,12 +165,14 @@ class _Copier:
         folder: Path,
         progress: Callable[[Entry], object] | None,
         keep: Iterable[str | os.PathLike[str]] = (),
+        allow: Callable[[str], object] | None = None,
         new: bool = False,
     ) -> None:
         self.report = CopyReport()
+        self.top = top
         self._filesystem = filesystem
-        self._top = top
         self._progress = progress
+        self._allow = allow
         self._keep = [os.stat(path) for path in keep]
         self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._last: tuple[list[bytes], int] = ([], self._root)
@@ -190,8 +188,8 @@ class _Copier:
     def copy(self) -> CopyReport:
         """Copy the directory: what is in it, and then its own permissions and time."""
         try:
-            base = len(self._top.path.rstrip(b"/")) + 1
-            for entry in self._filesystem.walk(self._top):
+            base = len(self.top.path.rstrip(b"/")) + 1
+            for entry in self._filesystem.walk(self.top):
                 below = entry.path[base:]
                 if below:
                     self.place(entry, below.split(b"/"))
@@ -330,6 +328,8 @@ class _Copier:
                 raise _in_the_way(entry.path, folder, name, "what is copied from")
             if not may_be(found.st_mode):
                 raise _in_the_way(entry.path, folder, name)
+            if self._allow is not None and stat.S_ISREG(found.st_mode):
+                self._allow(_host_path(folder, name))
 
     def _set_attributes(self, handle: int, entry: Entry) -> None:
         if entry.permissions is None:
@@ -343,8 +343,11 @@ class _Copier:
 
 def _in_the_way(path: bytes, folder: int, name: bytes, what: str = "") -> CopyError:
     what = what or kind_of_file(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    where = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(name))
     return CopyError(
-        f"{where} is in the way of {show(path)}: it is {what}",
+        f"{_host_path(folder, name)} is in the way of {show(path)}: it is {what}",
         hint="Remove it, or copy into an empty folder.",
     )
+
+
+def _host_path(folder: int, name: bytes) -> str:
+    return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(name))

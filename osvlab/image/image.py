@@ -22,6 +22,7 @@ from osvlab.image.modules import available_modules
 from osvlab.image.show import as_html, as_text
 from osvlab.kernels import Kernel
 from osvlab.paths import no_space, replacing
+from osvlab.vm.discover import refuse_use
 
 __all__ = ["Image", "Region"]
 
@@ -280,7 +281,10 @@ class Image:
         ------
         OsvlabError
             It is not in such a file, or cannot be unpacked or written.
+        ImageInUseError
+            The path is a disk that a running guest writes to.
         """
+        refuse_use(path, writers_only=True)
         try:
             with replacing(path) as temporary, open(temporary, "r+b") as file:
                 convert(self._file, file.fileno(), os.fspath(self.path))

@@ -21,6 +21,8 @@ from osvlab.filesystems.disk import Partition
 from osvlab.filesystems.rofs import write_rofs
 from osvlab.filesystems.tree import Content, Directory, Symlink
 from osvlab.filesystems.zfs.writer import labels
+from osvlab.vm.machine import Disk, DiskAccess, Machine
+from osvlab.vm.vm import VM
 from tests.cli.conftest import Lab
 from tests.filesystems.packing import elf, loader
 from tests.filesystems.test_cpio_reader import END, record
@@ -352,6 +354,30 @@ def test_cp_into_an_image_that_runs_names_the_guest(lab: Lab) -> None:
     assert ended.returncode == 1
     assert re.search(r"is a disk of the running guest [0-9a-f]{8} ", ended.stderr), ended.stderr
     assert path.read_bytes() == before
+
+
+@pytest.mark.qemu
+def test_nothing_takes_the_place_of_a_disk_that_a_guest_writes_to(said: Said, guest_folder: Path) -> None:
+    Path("loader.img").write_bytes(loader(elf(b"code"), "/x"))
+    Path("file").write_text("to be copied out again")
+    said("cp", "file", "x.img:/etc/disk")
+    Path("etc").mkdir()
+    disk = Path("etc/disk")
+    disk.write_bytes(b"precious".ljust(512))
+    machine = Machine(
+        kernel=Guest().hang().assemble(guest_folder),
+        memory=16 << 20,
+        disks=(Disk(disk, DiskAccess.WRITE),),
+    )
+    ways = [("cp", "x.img:/etc/disk", disk), ("cp", "x.img:/etc", "."), ("unpack", "loader.img", "-o", disk)]
+    with VM(machine) as vm:
+        for words in ways:
+            refusal = said(*words, status=1)
+            assert "etc/disk is a disk of the running guest " in refusal
+            assert f"or kill {vm.pid}." in refusal
+            assert disk.read_bytes().startswith(b"precious")
+    for words in ways:
+        said(*words)
 
 
 # --- whatever it is kept in --------------------------------------------------------------------------------
