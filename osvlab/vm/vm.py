@@ -371,14 +371,30 @@ def running() -> list[VM]:
     return [vm for _, vm in sorted(found, key=lambda pair: pair[0]) if isinstance(vm, VM)]
 
 
+PCAP_MAGIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")
+
+
 def check_writable(capture: Path) -> None:
-    """Raise `MachineError` unless a file can be written; it is empty then."""
+    """Raise `MachineError` unless a file can be written; it is empty then.
+
+    Only an older capture is written over: an image of this guest's, or anything else, would be lost.
+    """
     try:
+        if capture.is_file() and _head(capture) not in (b"", *PCAP_MAGIC):
+            raise MachineError(
+                f"the capture would take the place of {capture}, which holds something else",
+                hint="Write it to another file, or remove that one.",
+            )
         capture.open("wb").close()
     except OSError as error:
         raise MachineError(
             f"cannot write the capture {capture}: {error.strerror}", hint="Check the path."
         ) from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
 
 
 def stop_all() -> None:

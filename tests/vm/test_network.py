@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from osvlab.vm.machine import Accelerator, Machine, MachineError
+from osvlab.vm.machine import Accelerator, Disk, Machine, MachineError
 from osvlab.vm.network import Forward, Network, NetworkError, forwarded
 from osvlab.vm.qemu import arguments
 from osvlab.vm.vm import VM
@@ -151,6 +151,23 @@ def test_no_port_at_all(listen: Callable[..., VM]) -> None:
     assert vm.ports == {}
     with pytest.raises(NetworkError, match="forwarded: none"):
         vm.url()
+
+
+@pytest.mark.qemu
+def test_a_capture_is_written_over_no_image(tmp_path: Path, guest_folder: Path) -> None:
+    kernel = Guest().hang().assemble(guest_folder)
+    disk = tmp_path / "x.img"
+    disk.write_bytes(b"precious".ljust(512))
+    older = tmp_path / "older.pcap"
+    older.write_bytes(b"\xd4\xc3\xb2\xa1 and frames")
+    for capture in (older, tmp_path / "new.pcap"):
+        networks = (Network(capture=capture),)
+        with VM(Machine(kernel=kernel, memory=16 << 20, disks=(Disk(disk),), networks=networks)):
+            pass
+        assert len(capture.read_bytes()) == 24  # the head of an empty capture
+    with pytest.raises(MachineError, match=r"the place of .*x.img, which holds something else"):
+        VM(Machine(kernel=kernel, memory=16 << 20, networks=(Network(capture=disk),)))
+    assert disk.read_bytes().startswith(b"precious")
 
 
 def test_a_capture_that_cannot_be_written(tmp_path: Path, guest_folder: Path) -> None:
