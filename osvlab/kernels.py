@@ -52,6 +52,7 @@ class Capability(StrEnum):
     BOOTS_MICROVM_WITHOUT_KVM = "boots on QEMU's microvm without KVM"
     ENDS_INPUT_AT_CONTROL_D = "takes Ctrl-D on its console for the end of the input"
     RUNS_MODULES = "runs the lab kernel's modules"
+    MOUNTS_ANY_POOL = "takes a ZFS pool of any name for its root, and of its datasets the one with files"
     LOADS_FILESYSTEMS = "loads filesystems as modules from the first partition of its disk"
     TELLS_STATUS_WHEN_VERBOSE = "prints the exit status on the console with verbose=True"
 
@@ -65,6 +66,7 @@ _LAB = frozenset(
         Capability.ENDS_INPUT_AT_CONTROL_D,
         Capability.RUNS_MODULES,
         Capability.LOADS_FILESYSTEMS,
+        Capability.MOUNTS_ANY_POOL,
     }
 )
 _OSV = frozenset({Capability.TELLS_STATUS_WHEN_VERBOSE})

@@ -64,6 +64,7 @@ def plan(
             modules = [*modules, CLOUD_INIT]
         image = _plain(_image(source, command, kernel, modules, folder), folder, persist)
         kernel = kernel or image.kernel or Kernel.of_disk(image.path) or Kernel.lab()
+        _check_root(image, kernel, _told(image, command))
         _check_memory(kernel, size)
         kind, accelerator = _board(kernel, machine)
         text = kernel.command_line(_told(image, command), verbose=verbose, env=env)
@@ -179,6 +180,12 @@ def _plain(image: Image, folder: Folder, persist: bool) -> Image:
         )
     with step(f"unpack the {image.container} file"):
         return image.write_raw(folder.path / "image")
+
+
+def _check_root(image: Image, kernel: Kernel, line: str) -> None:
+    from osvlab.image.root_pool import refuse_other_pool
+
+    refuse_other_pool(image, kernel, line)
 
 
 def _check_memory(kernel: Kernel, size: int) -> None:

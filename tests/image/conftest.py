@@ -26,6 +26,11 @@ int __libc_start_main(void) { return 0; }
 int __cxa_finalize(void) { return 0; }
 """
 
+OSV_STUB = r"""
+__asm__(".pushsection .note.xen, \"a\", @note\n.long 4, 8, 18\n.asciz \"Xen\"\n.quad 1\n.popsection");
+int main(void) { return 0; }
+"""
+
 HELLO = r"#include <stdio.h>" "\n" r'int main(void) { puts("hello"); return 0; }'
 
 Compile = Callable[..., Path]
@@ -34,7 +39,7 @@ Compile = Callable[..., Path]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if shutil.which("gcc") is None:
         for item in items:
-            if {"compile", "kernel", "app"} & set(getattr(item, "fixturenames", ())):
+            if {"compile", "kernel", "app", "osv_stub"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(pytest.mark.skip(reason="needs gcc"))
 
 
@@ -57,6 +62,16 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     boot = bytes([0xEA, 0x5E, 0x7C, 0, 0]) + bytes(505) + b"\x55\xaa"
     (folder / "boot.bin").write_bytes(boot)
     return Kernel.open(path)
+
+
+@pytest.fixture
+def osv_stub(tmp_path: Path) -> Path:
+    """A file that says of itself that it is OSv: linked where OSv is, with a PVH note."""
+    options = (
+        *("-nostdlib", "-static", "-w"),
+        *("-Wl,-Ttext-segment=0x40200000", "-Wl,-e,0", "-Wl,--build-id=none"),
+    )
+    return _compile(tmp_path / "osv.elf", OSV_STUB, *options)
 
 
 @pytest.fixture(scope="session")

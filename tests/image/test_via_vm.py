@@ -290,23 +290,6 @@ def test_builders_that_are_none(app: Path, lab: Kernel, osv_stub: Path, tmp_path
         assert why in refused(app, tmp_path, kernel=lab, fs="zfs", builder=builder)
 
 
-OSV_STUB = r"""
-__asm__(".pushsection .note.xen, \"a\", @note\n.long 4, 8, 18\n.asciz \"Xen\"\n.quad 1\n.popsection");
-int main(void) { return 0; }
-"""
-
-
-@pytest.fixture
-def osv_stub(tmp_path: Path, compile: Any) -> Path:
-    """A file that says of itself that it is OSv: linked where OSv is, with a PVH note."""
-    options = (
-        *("-nostdlib", "-static", "-w"),
-        *("-Wl,-Ttext-segment=0x40200000", "-Wl,-e,0", "-Wl,--build-id=none"),
-    )
-    path: Path = compile(tmp_path / "osv.elf", OSV_STUB, *options)
-    return path
-
-
 def test_osv_needs_its_builder(app: Path, osv_stub: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.delenv("OSVLAB_OSV_ZFS_BUILDER", raising=False)
     said = refused(app, tmp_path, kernel=osv_stub, fs="zfs")
