@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from osvlab.cli.guest import VM_HELP, add_rest_options, rest_of
 from osvlab.cli.place import Place, add_opening_options, opened, places_in_images, printable
+from osvlab.cli.progress import Progress
 from osvlab.errors import OsvlabError
 from osvlab.paths import PathNotFoundError
 
@@ -48,12 +49,15 @@ def add(commands: Commands) -> None:
         usage="osvlab cp [options] SOURCE TARGET",
         description="Copy a file or a whole directory. A path in an image is written IMAGE:/path, where "
         f"IMAGE is a file that is there, and a path in a guest VM:/path. VM is {VM_HELP}. ROFS, "
-        "bootfs and ZFS pools that the lab made can be copied into: the image is written again, and takes "
-        "the old one's place once it is whole.",
+        "bootfs and ZFS pools that the lab made can be copied into: all files in the image are read and "
+        "written again, however small the change, beside the old image, whose place the new one takes once "
+        "it is whole and read back. That needs time and room for two of them; to change files of a large "
+        "image often, copy into the guest that runs.",
     )
     parser.set_defaults(do=do)
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     add_rest_options(parser)
     add_opening_options(parser)
 
@@ -150,7 +154,8 @@ def _into_image(source: str, target: Place, options: argparse.Namespace) -> None
         )
     if options.txg is not None:
         raise OsvlabError("what a pool was is only read", hint="Leave --txg out.")
-    copy_in(target.image, source, os.fsencode(target.path), partition=options.partition)
+    with Progress(quiet=options.quiet).shown():
+        copy_in(target.image, source, os.fsencode(target.path), partition=options.partition)
 
 
 # --- guests ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from osvlab.errors import OsvlabError
+from osvlab.events import Step, step
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange, Entry, Filesystem, Kind, show
 from osvlab.filesystems.bootfs import write_bootfs
@@ -36,7 +37,16 @@ from osvlab.vm.discover import refuse_use
 
 __all__ = ["RebuildError", "copy_in", "rebuild"]
 
-Writer = Callable[[Directory, BinaryIO], int]
+Progress = Callable[[int, int], object]
+Writer = Callable[[Directory, BinaryIO, Progress], int]
+
+
+def _rofs_writer(_: Filesystem) -> Writer:
+    return lambda tree, stream, told: write_rofs(tree, stream, sparse=True, progress=told)  # a new file
+
+
+def _bootfs_writer(_: Filesystem) -> Writer:
+    return lambda tree, stream, told: write_bootfs(tree, stream, sparse=True, progress=told)
 
 
 def _pool_writer(fs: Filesystem) -> Writer:
@@ -44,12 +54,13 @@ def _pool_writer(fs: Filesystem) -> Writer:
     from osvlab.filesystems.zfs.rewriting import pool_writer
 
     assert isinstance(fs, ZfsFilesystem)
-    return pool_writer(fs)
+    write = pool_writer(fs)
+    return lambda tree, stream, _: write(tree, stream)
 
 
 WRITERS: dict[str, Callable[[Filesystem], Writer]] = {
-    "ROFS": lambda _: partial(write_rofs, sparse=True),  # into a new file
-    "bootfs": lambda _: partial(write_bootfs, sparse=True),
+    "ROFS": _rofs_writer,
+    "bootfs": _bootfs_writer,
     "ZFS": _pool_writer,
 }
 """What makes, of an old filesystem, the writer of one like it, by the format's name."""
@@ -168,7 +179,8 @@ def rebuild(
                     hint="The lab rebuilds ROFS, bootfs and ZFS; build a new image.",
                 )
             writer = make(fs)
-            tree = _tree_of(fs, scratch)
+            with step(f"read the files in {path}") as running:
+                tree = _tree_of(fs, scratch, running)
         change(tree)
         return _replace(path, volume, part, tree, writer)
 
@@ -258,12 +270,21 @@ def _merge(old: Directory, new: Directory, image: Path) -> None:
                 here.children[name] = node
 
 
-def _tree_of(fs: Filesystem, scratch: Scratch) -> Directory:
+def _tree_of(fs: Filesystem, scratch: Scratch, running: Step) -> Directory:
     """Return the tree in a filesystem; contents of large files wait in a folder until they are written."""
     known: dict[bytes, Directory] = {}
     linked: dict[int, Node] = {}
-    for entry in fs.walk():
-        node = linked.get(entry.number) or _node_in(fs, entry, scratch)
+    entries = list(fs.walk())
+    total = sum(entry.size for entry in entries if entry.kind is Kind.FILE)
+
+    def data(entry: Entry) -> Iterator[tuple[int, bytes]]:
+        for position, piece in fs.data_pieces(entry):
+            yield position, piece
+            running.progress(running.bytes + position + len(piece), total)
+        running.bytes += entry.size
+
+    for entry in entries:
+        node = linked.get(entry.number) or _node_in(fs, entry, scratch, data)
         if isinstance(node, Directory):
             known[entry.path] = node
         elif entry.links > 1:
@@ -273,7 +294,9 @@ def _tree_of(fs: Filesystem, scratch: Scratch) -> Directory:
     return known[b"/"]
 
 
-def _node_in(fs: Filesystem, entry: Entry, scratch: Scratch) -> Node:
+def _node_in(
+    fs: Filesystem, entry: Entry, scratch: Scratch, data: Callable[[Entry], Iterable[tuple[int, bytes]]]
+) -> Node:
     mtime = entry.modified or 0
     lost = f"belongs to user {entry.owner} and group {entry.group}" if entry.owner or entry.group else ""
     match entry.kind:
@@ -284,7 +307,7 @@ def _node_in(fs: Filesystem, entry: Entry, scratch: Scratch) -> Node:
         case Kind.FILE if not lost:
             mode = 0o644 if entry.permissions is None else entry.permissions
             inode = (0, entry.number) if entry.links > 1 else None
-            return scratch.keep_data(fs.data_pieces(entry), entry.size, mode, mtime, inode)
+            return scratch.keep_data(data(entry), entry.size, mode, mtime, inode)
     raise RebuildError(
         f"{show(entry.path)} {lost or f'is a {entry.kind}'}, which would be lost", hint="Build a new image."
     )
@@ -294,12 +317,17 @@ def _replace(path: Path, volume: Volume, part: Partition | None, tree: Directory
     """Write the image anew, look whether it can be read, and put it in the old one's place."""
     try:
         with replacing(path) as temporary, temporary.open("r+b", buffering=0) as stream:
-            if part is None:
-                size = writer(tree, stream)
-            else:
-                size = _write_disk(volume.source, part, tree, writer, stream)
-            stream.truncate(size)
-            with open_volume(partition_of(volume_of(temporary), part.slot if part else None)) as fs:
+            with step(f"write {path} again") as running:
+                write = partial(_write_counted, writer, running)
+                if part is None:
+                    size = write(tree, stream)
+                else:
+                    size = _write_disk(volume.source, part, tree, write, stream)
+                stream.truncate(size)
+            with (
+                step("verify"),
+                open_volume(partition_of(volume_of(temporary), part.slot if part else None)) as fs,
+            ):
                 for problem in fs.check().problems:
                     raise problem
             return size
@@ -310,12 +338,24 @@ def _replace(path: Path, volume: Volume, part: Partition | None, tree: Directory
         raise RebuildError(f"cannot write {path} again: {error.strerror}", hint=hint) from error
 
 
-def _write_disk(old: ByteRange, part: Partition, tree: Directory, writer: Writer, stream: FileIO) -> int:
+def _write_counted(writer: Writer, running: Step, tree: Directory, stream: BinaryIO) -> int:
+    """Write a filesystem, with word of how far that is, and return its size."""
+    running.bytes = writer(tree, stream, running.progress)
+    return running.bytes
+
+
+def _write_disk(
+    old: ByteRange,
+    part: Partition,
+    tree: Directory,
+    write: Callable[[Directory, BinaryIO], int],
+    stream: FileIO,
+) -> int:
     """Write a disk with another filesystem in one of its partitions, and return its size."""
     others = [each for each in disk.read_partitions(old) if each.offset > part.offset]
     _copy_range(old, stream, 0, part.offset)
     stream.seek(part.offset)
-    size = -(-writer(tree, stream) // disk.SECTOR) * disk.SECTOR
+    size = -(-write(tree, stream) // disk.SECTOR) * disk.SECTOR
     end = part.offset + size
     following = min(others, key=lambda each: each.offset, default=None)
     if following is not None:

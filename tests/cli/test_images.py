@@ -257,6 +257,16 @@ def test_cp_out_and_in(said: Said, here: Path) -> None:
     assert said("check", "x.img")
 
 
+def test_cp_into_an_image_says_what_it_does(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in ((), ("--quiet",)):
+        assert main(["cp", "y.cpio", "x.img:/etc", *quiet]) == 0
+        told = capsys.readouterr().err
+        if quiet:
+            assert told == ""
+        else:
+            assert re.search(r"read the files in x.img: .*\n.*write x.img again: .*\n.*verify: ", told)
+
+
 def test_a_pool_that_was_not_exported_is_read_and_that_is_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 import osvlab.filesystems
 from osvlab.errors import OsvlabError
+from osvlab.events import Event, StepFinished, StepProgress, listening
 from osvlab.filesystems import disk
 from osvlab.filesystems.base import ByteRange
 from osvlab.filesystems.bootfs import write_bootfs
@@ -259,6 +260,21 @@ def test_nobody_changes_it_once_it_is_read(
     monkeypatch.setattr(rebuild_module, "volume_of", read_and_be_overtaken)
     copy_in(bare, tmp_path / "mine", "/etc")
     assert facts(bare)["/etc/mine"] == b"mine"
+
+
+def test_what_takes_long_is_told(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(os.urandom(3 * MIB))
+    copy_in(bare, tmp_path / "large", "/etc")
+    told: list[Event] = []
+    with listening(told.append):
+        rebuild(bare, lambda tree: tree)
+    finished = [event for event in told if isinstance(event, StepFinished)]
+    steps = [f"read the files in {bare}", f"write {bare} again", "verify"]
+    assert [event.step for event in finished] == steps
+    assert finished[0].bytes == 3 * MIB + 3 + 256 * 40
+    last = {event.step: event for event in told if isinstance(event, StepProgress)}
+    read = last[steps[0]]
+    assert read.done == read.total == finished[0].bytes
 
 
 def test_two_do_not_change_it_at_the_same_time(bare: Path, tmp_path: Path) -> None:
