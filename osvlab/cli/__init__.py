@@ -30,6 +30,7 @@ from osvlab.cli import (
     unpack,
 )
 from osvlab.cli.exits import EXIT_STATUSES, FAILURE, INTERRUPTED, PIPE_CLOSED
+from osvlab.cli.hints import in_shell
 from osvlab.cli.parser import Parser
 from osvlab.cli.place import printable
 from osvlab.cli.process import discard_output, open_streams, terminated_in_order
@@ -83,7 +84,8 @@ def _do(options: argparse.Namespace) -> int:
         status: int = options.do(options)
         sys.stdout.flush()
     except OsvlabError as error:
-        return _fail(_named(error, options), error.hint, failure)
+        hint = error.hint and in_shell(error.hint, options.parser.valued_options)
+        return _fail(_named(error, options), hint, failure)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -22,6 +22,15 @@ class Parser(argparse.ArgumentParser):
     usage_status = 2
     commands: Mapping[str, Parser] = {}  # of the whole, the parsers of its commands by name
 
+    @property
+    def valued_options(self) -> dict[str, str]:
+        """The options that take a value, and what their help calls it."""
+        return {
+            word: str(action.metavar or action.dest.upper())
+            for word, action in self._option_string_actions.items()
+            if action.nargs != 0 and word.startswith("--")
+        }
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and exit."""
         self.print_usage(sys.stderr)

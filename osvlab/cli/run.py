@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from osvlab.cli.exits import LAB_ERROR, exit_status
 from osvlab.cli.parser import seconds
 from osvlab.cli.program import add_program_options, names_program, program_recipe
 from osvlab.cli.progress import Progress
+from osvlab.cli.recipe import add_source_options, source_options
 from osvlab.errors import OsvlabError
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def add(commands: Commands) -> None:
         "--persist", action="store_true", help="keep in the image what the guest writes (only with IMAGE)"
     )
     parser.add_argument("--verbose", action="store_true", help="let the kernel tell more on the console")
+    add_source_options(parser)
     add_program_options(parser)
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--json", action="store_true", help="what happens, on stderr, as JSON lines")
@@ -90,10 +93,10 @@ def do(options: argparse.Namespace) -> int:
 
     progress = Progress(as_json=options.json, quiet=options.quiet)
     with progress.shown():
-        recipe = _program(options)
+        source, command = _source(options)
         vm = run(
-            recipe or options.image,
-            None if recipe else guest_command(options.words),
+            source,
+            command,
             kernel=options.kernel,
             memory=options.memory,
             cpus=options.cpus,
@@ -116,13 +119,28 @@ def do(options: argparse.Namespace) -> int:
             return watch(vm, progress)
 
 
-def _program(options: argparse.Namespace) -> Recipe | None:
-    """Return the recipe of the program that is to run, if one is named."""
+def _source(options: argparse.Namespace) -> tuple[Recipe | str, str | None]:
+    """Return what is to run, as `run` takes it, and the command."""
+    from osvlab.image.command import split_command_line
+    from osvlab.image.recipe import Recipe
+    from osvlab.vm.boot import is_built
+
     if names_program(options, options.image):
-        return program_recipe(options)
+        return program_recipe(options), None
     if options.image is None:
         raise OsvlabError("nothing to run", hint="Name an image, a directory, or --program PROGRAM.")
-    return None
+    command = guest_command(options.words)
+    told = source_options(options)
+    if told and os.path.isfile(options.image) and not is_built(options.image):
+        name = next(iter(told)).replace("variables", "define")
+        raise OsvlabError(
+            f"{options.image} is an image already, and --{name} is of what it is built of",
+            hint="Leave the option out.",
+        )
+    if not told:
+        return options.image, command
+    program = None if command is None else split_command_line(command)[1] or None
+    return Recipe.from_source(options.image, program, **told), command
 
 
 def watch(vm: VM, progress: Progress) -> int:

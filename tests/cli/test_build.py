@@ -274,8 +274,15 @@ def test_several_arguments_of_a_runtime_stay_several(lab: Lab, tmp_path: Path, e
     shutil.copy(echo, package(tmp_path / "packages", "python-2.7", run=run) / "echo")
     run = "runtime: python\nconfig_set:\n  web: {main: /web.py, args: ['a b', c]}"
     app = package(tmp_path, "app", run=run)
-    assert lab("build", app, "--packages", tmp_path / "packages", "-o", tmp_path / "x.img").returncode == 0
-    assert told(lab, tmp_path / "x.img") == ["told: [-O] [/web.py] [a b] [c]"]
+    folder = tmp_path / "packages"
+    assert told(lab, app, "--packages", folder) == ["told: [-O] [/web.py] [a b] [c]"]
+    assert told(lab, app, "--packages", folder, "--", "/echo 1") == ["told: [1]"]
+    ended = lab("run", app)
+    assert ended.returncode == 125
+    assert "hint: Name the folder that has them with --packages FOLDER, or get" in ended.stderr
+    assert lab("build", app, "--packages", folder, "-o", tmp_path / "x.img").returncode == 0
+    ended = lab("run", tmp_path / "x.img", "--packages", folder)
+    assert f"{tmp_path}/x.img is an image already, and --packages is of what it is built of" in ended.stderr
 
 
 @pytest.mark.qemu

@@ -90,13 +90,21 @@ class Package:
             self.archive.put_into(files, scratch, reason)
             return
         ignore = _ignore(self.place)
-        left_out = None
-        if leave_out is not None and leave_out.is_relative_to(self.place.resolve()):
-            left_out = b"/" + os.fsencode(leave_out.relative_to(self.place.resolve()))
-        tree = read_tree(self.place, skip=lambda path: path == left_out or ignore(path), may_be_empty=True)
+        place = self.place.resolve()
+        usual = place / f"{place.name}.img"
+        left_out = {_inside(place, usual)}
+        if leave_out is not None and leave_out.is_relative_to(place):
+            left_out.add(_inside(place, leave_out))  # an image may lie in it
+        else:
+            files.folders = (*files.folders, place)
+        if usual.is_file() and usual != leave_out:
+            publish(Note(f"left out: {self.place / usual.name}, where osvlab build writes the image"))
+        tree = read_tree(self.place, skip=lambda path: path in left_out or ignore(path), may_be_empty=True)
         files.merge(tree, lambda path: f"{reason} ({self.place}{os.fsdecode(path).rstrip('/')})")
-        if left_out is None:  # else an image may lie in it
-            files.folders = (*files.folders, self.place.resolve())
+
+
+def _inside(folder: Path, path: Path) -> bytes:
+    return b"/" + os.fsencode(path.relative_to(folder))
 
 
 def _description(place: Path, archive: Archive | None, name: str) -> tuple[str | None, str]:

@@ -67,11 +67,24 @@ def test_a_directory_goes_in_without_what_is_ignored(tmp_path: Path) -> None:
 
 
 def test_the_image_made_of_it_before_is_left_out_when_told(tmp_path: Path) -> None:
+    place = package(tmp_path, "app", {"x": "", "my.img": "", "sub/my.img": ""})
+    (tmp_path / "link").symlink_to(place)
+    recipe = Recipe.from_package(tmp_path / "link", "/x", leave_out=place / "my.img")
+    assert recipe.tree.find(b"/my.img") is None
+    assert recipe.tree.find(b"/sub/my.img") is not None
+
+
+def test_the_image_that_is_usually_made_of_it_is_left_out(tmp_path: Path) -> None:
     place = package(tmp_path, "app", {"x": "", "app.img": "", "sub/app.img": ""})
     (tmp_path / "link").symlink_to(place)
-    recipe = Recipe.from_package(tmp_path / "link", "/x", leave_out=place / "app.img")
-    assert recipe.tree.find(b"/app.img") is None
-    assert recipe.tree.find(b"/sub/app.img") is not None
+    for options, said in (({}, 1), ({"leave_out": place / "app.img"}, 0)):
+        heard: list[Event] = []
+        with listening(heard.append):
+            recipe = Recipe.from_package(tmp_path / "link", "/x", **options)
+        assert recipe.tree.find(b"/app.img") is None
+        assert recipe.tree.find(b"/sub/app.img") is not None
+        texts = [event.text for event in heard if isinstance(event, Note)]
+        assert texts == [f"left out: {tmp_path}/link/app.img, where osvlab build writes the image"] * said
 
 
 def test_a_package_without_a_description_is_called_app(tmp_path: Path) -> None:
