@@ -8,7 +8,10 @@ from collections.abc import Mapping
 __all__ = ["in_shell"]
 
 # A name and what it shall be: some text, a list of one, something, or nothing.
-_KEYWORD = re.compile(r"\b([a-z]+(?:_[a-z]+)*)=(?:\[?'([^']*)'\]?|\[\.\.\.\]|\.\.\.|(?=[;,)]|\.?(?:\s|$)))")
+_KEYWORD = re.compile(
+    r"\b([a-z]+(?:_[a-z]+)*)=(?:\[?'([^']*)'\]?|\[\.\.\.\]|\{\.\.\.\}|\.\.\.|(?=[;,)]|\.?(?:\s|$)))"
+)
+_OTHERWISE = {"variables": "define"}
 
 
 def in_shell(hint: str, options: Mapping[str, str]) -> str:
@@ -25,13 +28,13 @@ def in_shell(hint: str, options: Mapping[str, str]) -> str:
     --------
     >>> in_shell("Choose with boot=[...], or use fs='zfs'.", {"--boot": "NAME", "--fs": "FS"})
     'Choose with --boot NAME, or use --fs zfs.'
-    >>> in_shell("Give it more, with size=; or build(modules=['x']).", {"--size": "SIZE"})
-    "Give it more, with --size SIZE; or build(modules=['x'])."
+    >>> in_shell("Give it more, with size=, or build(size='1G').", {"--size": "SIZE"})
+    "Give it more, with size=, or build(size='1G')."
     """
 
     def option(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
-        for word in (name, name.removesuffix("s"), name.removesuffix("ies") + "y"):
+        for word in (_OTHERWISE.get(name, name), name.removesuffix("s"), name.removesuffix("ies") + "y"):
             option = f"--{word.replace('_', '-')}"
             if option in options:
                 return f"{option} {options[option] if value is None else value}"

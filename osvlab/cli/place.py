@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 PLACE_HELP = "an image or kernel, and a path in it: x.img:/etc; the path is / when left out"
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")  # and bytes that are no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +112,4 @@ def printable(text: str) -> str:
     >>> print(printable("red: \x1b[31m"))
     red: \x1b[31m
     """
-    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)

@@ -172,7 +172,7 @@ class Recipe(FromProgram, FromDescription):
             SourceKind.PACKAGE: cls.from_package,
         }
         with step(f"read the {kind}"):
-            return makers[kind](path, command, fs, **options_for(kind, options))
+            return makers[kind](path, command, fs, **options_for(path, kind, options))
 
     @classmethod
     def from_collection(

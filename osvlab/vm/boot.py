@@ -203,7 +203,7 @@ def _refuse_modules(image: Path, modules: Iterable[str]) -> None:
     if names:
         raise MachineError(
             f"{image} is an image already, and modules ({', '.join(names)}) go in when it is built",
-            hint="Build it with them: osvlab.build(directory, modules=...).",
+            hint="Build it with them: osvlab build --module NAME, or osvlab.build(..., modules=[...]).",
         )
 
 
@@ -250,7 +250,7 @@ def _seed(config: CloudConfig | None, image: Image, kernel: Kernel, folder: Fold
     if image.filesystem in ("rofs", "ramfs") and not (image.files / program).exists():
         raise MachineError(
             f"{image.path.name} has no cloud-init, so nothing would read the configuration",
-            hint="Build it with osvlab.build(..., modules=['cloud-init']).",
+            hint="Build it with osvlab build --module cloud-init, or modules=['cloud-init'] in Python.",
         )
     if kernel.can(Capability.RUNS_MODULES):
         config.require(LAB_CLOUD_INIT, "the lab kernel's cloud-init")
@@ -282,7 +282,7 @@ def _bootable(image: Image, kernel: Kernel, text: str, folder: Folder) -> Path:
     if not kernel.is_on(image.path):
         raise KernelError(
             f"{image.path} does not hold the kernel {kernel.path.name}, which boots from its disk",
-            hint="Build the image with it: osvlab.build(directory, kernel=...).",
+            hint="Build the image with it: osvlab build --kernel FILE, or osvlab.build(..., kernel=...).",
         )
     if text == image.command_line:
         return image.path

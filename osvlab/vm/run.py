@@ -102,7 +102,7 @@ def run(
         name = os.fspath(image) if isinstance(image, str | os.PathLike) else "a recipe"
         raise MachineError(
             f"the image that is made of {name} goes away with the VM, and all changes with it",
-            hint="Build it first: image = osvlab.build(...), then osvlab.run(image, persist=True).",
+            hint="Build it first: osvlab build, or osvlab.build(...); and run that image.",
         )
     card = Network.of(ports, network, None if capture is None else Path(capture))
     ready = plan(

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import errno
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from osvlab.errors import OsvlabError
 from osvlab.events import Note, publish
-from osvlab.filesystems.base import MAX_SYMLINKS
+from osvlab.filesystems.base import MAX_SYMLINKS, show
 from osvlab.filesystems.tree import Directory, HostFile, Node, Symlink
 from osvlab.image.collection import Collection, RecipeError, listed
 from osvlab.image.command import join_command_line, split_command_line
@@ -69,6 +70,7 @@ class _Manifest:
     given_base: str | os.PathLike[str] | None
     files: Collection = field(default_factory=Collection)
     problems: list[str] = field(default_factory=list)
+    links: dict[bytes, int] = field(default_factory=dict)  # what is a link in the guest, and in which line
 
     @property
     def base(self) -> str:
@@ -88,11 +90,12 @@ class _Manifest:
         for number, line in enumerate(text.splitlines(), 1):
             with self._collected(number):
                 self._line(number, line.rstrip())
+        self._find_circles()
         if self.problems:
             raise RecipeError(
                 f"{self.path} cannot become an image:{listed(self.problems)}",
                 hint="Paths of the host are relative to the manifest's folder, or to base=...; "
-                "variables are given with variables={'NAME': 'VALUE'}.",
+                "variables are given with variables={...}.",
             )
         self.files.reasons[b"/"] = f"is what {self.path} lists"
         self.files.origin = os.fspath(self.path)
@@ -120,6 +123,8 @@ class _Manifest:
         one = not parts[1].endswith(_BELOW)
         for guest, host in self._expand(parts[0], self._percent(parts[1])):
             with self._collected(number):
+                if host.startswith(_LINK):
+                    self.links[os.fsencode(guest)] = number
                 self._add(guest, host, f"line {number} of {self.path}", alone=one)
 
     @contextlib.contextmanager
@@ -180,6 +185,12 @@ class _Manifest:
             for name in sorted(names):
                 yield os.path.join(guest, inside, name), os.path.join(folder, name)
 
+    def _find_circles(self) -> None:
+        for path, number in self.links.items():
+            with self._collected(number):
+                if _leads_in_a_circle(self.files.tree, path):
+                    raise _WrongLine(f"symbolic links lead in a circle: {show(path)}")
+
     # --- the host ------------------------------------------------------------------------------------------
 
     def _add(self, guest: str, host: str, line: str, *, alone: bool) -> None:
@@ -213,6 +224,19 @@ class _Manifest:
             others = " ".join(word for word in options.split() if not word.startswith("--rootfs"))
             publish(Note(f"the command is the one in {beside}: {command}"))
             self.files.command = join_command_line(others, command)
+
+
+def _leads_in_a_circle(tree: Directory, path: bytes) -> bool:
+    seen: set[bytes] = set()
+    while path not in seen:
+        folder, _, name = path.rstrip(b"/").rpartition(b"/")
+        above = tree.resolve(folder)
+        node = getattr(above and above[1], "children", {}).get(name)
+        if above is None or not isinstance(node, Symlink):
+            return False
+        seen.add(path)
+        path = posixpath.join(above[0], node.target)
+    return True
 
 
 def _follow(path: str) -> str:

@@ -274,7 +274,8 @@ def _command(files: Collection, package: Package, boot: list[str]) -> str | None
         if files.find(b"/run/" + os.fsencode(name)) is None:
             folder = files.find(b"/run")
             known = [os.fsdecode(child) for child in getattr(folder, "children", {})]
+            by = "" if boot else f", which config_set_default of the package {package.name} names"
             raise RecipeError(
-                f"no such config_set: {name}", hint=f"There are: {', '.join(sorted(known)) or 'none'}."
+                f"no such config_set: {name}{by}", hint=f"There are: {', '.join(sorted(known)) or 'none'}."
             )
     return "".join(f"runscript /run/{name};" for name in chosen)

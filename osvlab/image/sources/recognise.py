@@ -67,8 +67,10 @@ def recognise(path: str | os.PathLike[str]) -> SourceKind:
     return _by_content(place)
 
 
-def options_for(kind: SourceKind, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that a kind of source takes.
+def options_for(
+    path: str | os.PathLike[str], kind: SourceKind, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options that a source of a kind takes.
 
     Raises
     ------
@@ -79,8 +81,10 @@ def options_for(kind: SourceKind, options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if value and name not in known:
             raise RecipeError(
-                f"it is a {kind}, which has no use for {name}",
-                hint=f"It takes {', '.join(known)}." if known else "Leave it out.",
+                f"{os.fspath(path)} is a {kind}, which has no use for {name}",
+                hint=f"It takes {', '.join(f'{option}=' for option in known)}."
+                if known
+                else f"Leave out {name}=.",
             )
     return {name: value for name, value in options.items() if name in known}
 

@@ -153,6 +153,17 @@ def test_links_of_the_host_are_followed_unless_they_are_meant(tmp_path: Path) ->
     assert made.tree.find(b"/all/linked") is None  # as os.walk, which OSv uses: not followed, not created
 
 
+def test_links_of_the_guest_in_a_circle_are_told(tmp_path: Path) -> None:
+    lines = ["/a: ->b", "/b: ->/c/../a", "/c/x: ->/nowhere", "/d: ->d", "/e: ->/c", "/d: ->/proc/mounts"]
+    (tmp_path / "usr.manifest").write_text("\n".join(lines))
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_manifest(tmp_path / "usr.manifest", "/x")
+    assert caught.value.message.splitlines()[1:] == [
+        "  line 1: symbolic links lead in a circle: /a",
+        "  line 2: symbolic links lead in a circle: /b",
+    ]
+
+
 def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
@@ -164,6 +175,7 @@ def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
         f"  line 3: symbolic links lead in a circle: {tmp_path}/a/file",
         f"  line 5: /l/x is {tmp_path}/usr.manifest, as line 5 of {tmp_path}/usr.manifest says, and "
         "symbolic links on the way lead in a circle: /l",
+        "  line 4: symbolic links lead in a circle: /l",
     ]
 
 

@@ -394,7 +394,8 @@ def test_which_script_is_run_has_to_be_clear(tmp_path: Path) -> None:
     assert refusal(app, None, boot=["c"]).message == "no such config_set: c"
     assert "There are: a, b." in str(refusal(app, None, boot=["c"]).hint)
     (app / "meta/run.yaml").write_text(two + "config_set_default: b,zz")
-    assert refusal(app, None).message == "no such config_set: zz"
+    told = "no such config_set: zz, which config_set_default of the package app names"
+    assert refusal(app, None).message == told
     (app / "meta/run.yaml").write_text(two.replace("a:", "default:"))
     assert Recipe.from_package(app).command == "runscript /run/default;"
 

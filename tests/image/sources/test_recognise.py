@@ -177,12 +177,12 @@ def test_files_of_other_kinds_are_told_what_they_are(tmp_path: Path, app: Path, 
 
 
 def test_options_that_are_not_for_the_kind_of_source(tmp_path: Path, app: Path) -> None:
-    with pytest.raises(RecipeError, match="it is a directory, which has no use for boot"):
+    with pytest.raises(RecipeError, match=f"{app} is a directory, which has no use for boot"):
         Recipe.from_source(app, boot=["x"])
     place = archive(tmp_path / "app.mpm")
-    with pytest.raises(RecipeError, match="it is a package, which has no use for variables") as caught:
+    with pytest.raises(RecipeError, match=r"app.mpm is a package, which has no use for variables") as caught:
         Recipe.from_source(place, "/x", variables={"a": "b"}, boot=[])
-    assert "It takes packages, require, boot, leave_out." in str(caught.value.hint)
+    assert "It takes packages=, require=, boot=, leave_out=." in str(caught.value.hint)
     (tmp_path / "bad.mpm").write_bytes(gzip.compress(b"hello"))
     with pytest.raises(RecipeError, match=r"bad\.mpm is a damaged archive"):
         Recipe.from_source(tmp_path / "bad.mpm")
