@@ -50,6 +50,7 @@ def build(
     via: str = "host",
     builder: str | os.PathLike[str] | None = None,
     check: bool = True,
+    remember: bool = True,
 ) -> Image:
     """Make a bootable image of a directory, or of whatever else there is a recipe for.
 
@@ -90,6 +91,9 @@ def build(
         kernel builds for itself; for OSv `$OSVLAB_OSV_ZFS_BUILDER` names it, or it lies beside the kernel.
     check
         Whether programs are compared with the kernel first.
+    remember
+        Whether it is noted in the cache what the image is made of, so that what did not change is not
+        made again.
 
     Returns
     -------
@@ -149,7 +153,9 @@ def build(
     in_vm = _builder(recipe, kernel, builder, options) if via == "vm" else None
     if output is None:
         output = _place_in_cache(source, recipe, kernel, options, in_vm)
-    return build_recipe(recipe, kernel, output, options=options, builder=in_vm, check=check)
+    return build_recipe(
+        recipe, kernel, output, options=options, builder=in_vm, check=check, remember=remember
+    )
 
 
 @no_collection()
@@ -161,6 +167,7 @@ def build_recipe(
     options: RootOptions | None = None,
     builder: Builder | None = None,
     check: bool = True,
+    remember: bool = True,
 ) -> Image:
     """Make a bootable image of a recipe, as `build` does of a directory.
 
@@ -185,7 +192,9 @@ def build_recipe(
     if check:
         with step("preflight"):
             preflight.check(recipe, kernel)
-    record.save(write_image(recipe, kernel, Path(output), options, early, builder))
+    written = write_image(recipe, kernel, Path(output), options, early, builder, remember=remember)
+    if remember:
+        record.save(written)
     return Image(output, kernel)
 
 

@@ -29,6 +29,9 @@ __all__ = ["BuildRecord"]
 # A file may change again while its clock, which ticks up to a hundred times a second, shows the same time.
 _TICK = 20_000_000
 
+_MANY = 500
+"""Records, from which on those of images that are gone are looked for."""
+
 
 class BuildRecord:
     """What is known of the image at an output.
@@ -58,7 +61,7 @@ class BuildRecord:
             return False
         try:
             told = json.loads(self._path.read_bytes())
-            return bool(told == {"made of": self._made_of, "image": _identity(os.stat(self._output))})
+            return bool(told == self._told(os.stat(self._output)))
         except (OSError, ValueError):
             return False
 
@@ -69,9 +72,28 @@ class BuildRecord:
         with _noted():
             self._path.unlink(missing_ok=True)  # what it says is no longer so, whether there is room or not
             if self._made_of is not None:
-                told = {"made of": self._made_of, "image": _identity(image)}
                 with replacing(self._path) as temporary:
-                    temporary.write_text(json.dumps(told))
+                    temporary.write_text(json.dumps(self._told(image)))
+            _forget_old(self._path.parent)
+
+    def _told(self, image: os.stat_result) -> dict[str, object]:
+        place = os.path.realpath(self._output)
+        return {"made of": self._made_of, "image": _identity(image), "place": place}
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what is known of images that are gone, once it has become much."""
+    records = list(folder.glob("*.json"))
+    if len(records) < _MANY:
+        return
+    for record in records:
+        with contextlib.suppress(FileNotFoundError):  # somebody else does the same
+            try:
+                place = str(json.loads(record.read_bytes())["place"])
+            except (ValueError, KeyError):
+                place = ""  # of an older version
+            if not os.path.exists(place):
+                record.unlink()
 
 
 @contextlib.contextmanager

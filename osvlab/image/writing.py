@@ -51,6 +51,8 @@ def write_image(
     options: RootOptions,
     early: bytes,
     builder: Builder | None = None,
+    *,
+    remember: bool = True,
 ) -> os.stat_result:
     """Write the image of a recipe, and return what the host knows of the file as it got its name.
 
@@ -66,6 +68,8 @@ def write_image(
         What the kernel needs before it can mount the root filesystem: the first partition's bytes.
     builder
         What an empty VM runs to format and fill the root filesystem; None lets the host do it.
+    remember
+        Whether the next build may take from it what did not change.
 
     Raises
     ------
@@ -112,7 +116,8 @@ def write_image(
         if isinstance(error, OsvlabError):
             raise
         raise _write_error(error, output, total) from error
-    root.placed(written)
+    if remember:
+        root.placed(written)
     return written
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osvlab.events import step
 from osvlab.filesystems.base import ByteRange
@@ -148,16 +148,19 @@ def _image(
 
     # Options of the kernel in front of the command are for this run, not for the image.
     program = None if command is None else split_command_line(command)[1] or None
+    # It goes away with the VM, so there is nothing to remember.
+    made: dict[str, Any] = {"output": folder.path / "image", "remember": False}
+    made |= {"kernel": kernel, "modules": modules}
     if isinstance(source, Image):
         _refuse_modules(source.path, modules)
         return source
     if not isinstance(source, str | os.PathLike):
-        return build(source, program, kernel=kernel, modules=modules, output=folder.path / "image")
+        return build(source, program, **made)
     path = Path(source)
     if not os.fspath(source):  # pathlib takes it for the current directory
         raise PathNotFoundError("no such image or directory: ''", hint="Name one; '.' is where you are.")
     if is_built(path):
-        return build(path, program, kernel=kernel, modules=modules, output=folder.path / "image")
+        return build(path, program, **made)
     if not path.exists():
         raise PathNotFoundError(f"no such image or directory: {path}", hint="Check the path.")
     _refuse_modules(path, modules)
