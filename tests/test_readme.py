@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from osvlab.cli import _parser, main
+from osvlab.cli import main
+from osvlab.cli.entry import command_parser
 from osvlab.demo import compile_example
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +53,7 @@ def test_shell_lines_are_understood() -> None:
     assert commands
     for words in commands:
         end = words.index("--") if "--" in words else len(words)
-        _parser().parse_args(words[1:end])
+        command_parser().parse_args(words[1:end])
 
 
 @pytest.mark.qemu

@@ -129,3 +129,45 @@ def test_nohup_keeps_its_meaning(lab: Lab) -> None:
     output, _ = process.communicate(b"on\n", timeout=20)
     assert output == b"on\n"
     assert process.returncode == 0
+
+
+EARLY = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "osvlab.cli.progress":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from osvlab.cli import main
+sys.exit(main(["ls", "x.img"]))
+"""
+
+
+def test_an_interrupt_before_anything_is_loaded_is_no_traceback() -> None:
+    ended = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def ended(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_a_build_command_has_started_ends_with_it(
+    lab: Lab, tmp_path: Path, number: signal.Signals
+) -> None:
+    child = tmp_path / "child"
+    (tmp_path / "Capstanfile").write_text(
+        f"cmdline: /x\nbuild: sh -c 'sleep 600 & echo $! > {child}.new; mv {child}.new {child}; wait'\n"
+    )
+    process = lab.start("build", tmp_path / "Capstanfile", "-o", tmp_path / "x.img")
+    when(child.exists)
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
+    when(lambda: ended(int(child.read_text())))
+    assert not (tmp_path / "x.img").exists()

@@ -7,14 +7,19 @@ in them, and `build` has ended before anybody looks for what it makes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import secrets
 import shlex
+import signal
 import stat
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from yaml.nodes import Node
 
@@ -33,6 +38,8 @@ from osvlab.yaml_text import Complaint, explained, is_empty, known_keys, mapping
 
 __all__ = ["read_capstanfile"]
 
+_GRACE = 3  # seconds for a command to end in order
+_MARK = "OSVLAB_BUILD"
 _DEFAULT_ROOTFS = "ROOTFS"
 _KEYS = ("base", "cmdline", "build", "files", "rootfs", "rpm-base")
 _EXAMPLE = "One that is right: base: cloudius/osv-base, cmdline: /hello, files: {/hello: build/&}."
@@ -206,21 +213,59 @@ def _run(words: list[str], folder: Path) -> None:
     shown = shlex.join(words)
     with step(f"run {shown}"), tempfile.TemporaryFile() as output:
         try:
-            ended = subprocess.run(
-                words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-            )
+            status = _run_to_end(words, folder, output)
         except OSError as error:
             raise RecipeError(
                 f"cannot run the build command {shown}: {error.strerror}",
                 hint="It is run without a shell, in the Capstanfile's folder: is there such a program?",
             ) from error
-        if ended.returncode != 0:
-            status = ended.returncode
+        if status != 0:
             how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
             raise RecipeError(
                 f"the build command {shown} {how}:\n{_end_of(output.fileno())}",
                 hint=f"Try it: cd {shlex.quote(os.fspath(folder))} && {shown}",
             )
+
+
+def _run_to_end(words: list[str], folder: Path, output: IO[bytes]) -> int:
+    """Run a command; if we are ended, end it in order, and what it has started, which would write on."""
+    mark = f"{_MARK}={secrets.token_hex(8)}"
+    environment = {**os.environ, _MARK: mark.partition("=")[2]}
+    process = None
+    try:
+        process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        return process.wait()
+    except OSError:
+        raise
+    except BaseException:
+        _end(os.fsencode(mark))
+        if process is not None:
+            process.wait()
+        raise
+
+
+def _end(mark: bytes) -> None:
+    """End all processes with a mark in their environment, also those whose parents are gone."""
+    told: set[int] = set()
+    deadline = time.monotonic() + _GRACE
+    while left := _marked(mark):
+        late = time.monotonic() > deadline
+        for pid in left if late else left - told:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        told |= left
+        time.sleep(0.01)
+
+
+def _marked(mark: bytes) -> set[int]:
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            if mark in place.read_bytes().split(b"\0"):
+                found.add(int(place.parent.name))
+    return found
 
 
 def _end_of(fd: int) -> str:
