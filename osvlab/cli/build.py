@@ -104,9 +104,12 @@ def _source(given: str | None) -> str:
 
     here = recognise(".")
     if given is None and here is SourceKind.DIRECTORY:
+        found = [
+            f"such as {path}; " for path in sorted(Path().glob("*.manifest")) + sorted(Path().glob("*.mpm"))
+        ]
         raise OsvlabError(
             "there is neither a Capstanfile nor a meta/package.yaml here, and no directory was named",
-            hint="Name what to build, or '.' for this directory as it is.",
+            hint=f"Name what to build, {''.join(found[:1])}'.' is this directory as it is.",
         )
     if given is not None and here is not SourceKind.DIRECTORY and not os.path.lexists(given):
         # Capstan's build takes the name of the image.

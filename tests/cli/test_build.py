@@ -115,6 +115,9 @@ def test_reasons_are_told_when_asked_for(hello: Path, capsys: pytest.CaptureFixt
 def test_nothing_to_build_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build"]) == 1
     assert "there is neither a Capstanfile nor a meta/package.yaml here" in capsys.readouterr().err
+    Path("usr.manifest").touch()
+    assert main(["build"]) == 1
+    assert "hint: Name what to build, such as usr.manifest; '.' is this" in capsys.readouterr().err
 
 
 def test_the_name_of_an_image_where_capstan_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
