@@ -10,6 +10,8 @@
 #include "ondisk.h"
 #include "zfs.h"
 
+#define PASSES_MAX 40 // four or five are usual; from there on, each more is half as likely
+
 struct object_set;
 
 enum {

@@ -10,8 +10,6 @@
 
 #include "dataset.h"
 
-#define PASSES_MAX 40 // four or five are usual
-
 bool zfs_needs_sync(const struct zfs_pool *pool) {
     if (pool->mos->dirty || space_changed(pool) ||
         memcmp(&pool->root, &pool->uberblock.rootbp, sizeof(pool->root)) != 0)

@@ -75,7 +75,7 @@ static void sync_group(void) {
     uint64_t waited = pool->space->ripe;
     pool->pass = 0;
     do {
-        CHECK(++pool->pass < 12, 1);
+        CHECK(++pool->pass <= PASSES_MAX, 1);
         CHECK(space_write(pool), 0);
         CHECK(objset_sync(pool->mos), 0);
     } while (space_changed(pool));
