@@ -47,7 +47,7 @@ class FromProgram:
         command
             What the guest runs instead, in OSv's grammar.
         fs
-            ``rofs`` or ``ramfs``.
+            ``rofs``, ``zfs`` or ``ramfs``.
         kernel
             A kernel or its file, whose libraries need not come along; the lab kernel if None.
         what

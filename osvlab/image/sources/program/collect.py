@@ -37,8 +37,8 @@ class Extras(TypedDict, total=False):
     ----------
     data
         Files, folders and patterns (``*``, ``**``), each perhaps as a pair with a place in the guest before
-        it; or a mapping, from places to these. Programs and libraries among them bring along what they
-        need.
+        it, ``("/etc/app.conf", "my.conf")``; or a mapping from places in the guest to these. Programs and
+        libraries among them bring along what they need.
     libraries
         What the program opens with `dlopen`: names, or paths and patterns with a slash.
     locale
@@ -96,7 +96,8 @@ def collect(
 
 def _listed(what: str, values: Iterable[_T]) -> tuple[_T, ...]:
     if isinstance(values, str | bytes):
-        raise RecipeError(f"{what} is a list, not {values!r}", hint=f"Write {what}=[{values!r}].")
+        words = os.fsdecode(values).split() or [""]
+        raise RecipeError(f"{what} is a list, not {values!r}", hint=f"Write {what}={words!r}.")
     return tuple(values)
 
 
