@@ -187,11 +187,17 @@ class Files:
             owner & 0xFFFFFFFF,
             group & 0xFFFFFFFF,
             time,
-            device_number(device, self.version) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
+            self._device(dnode, device) if kind in (Kind.BLOCK_DEVICE, Kind.CHARACTER_DEVICE) else 0,
             kind,
             xattrs,
             bool(flags & _IS_XATTR),
         )
+
+    def _device(self, dnode: Dnode, stored: int) -> int:
+        try:
+            return device_number(stored, self.version)
+        except OverflowError:
+            raise damaged(dnode.name, dnode.offset, f"is the impossible device {stored:#x}") from None
 
     def target(self, dnode: Dnode) -> bytes:
         """Return where a symbolic link points."""

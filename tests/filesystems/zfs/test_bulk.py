@@ -124,3 +124,10 @@ def test_damaged_leaves(files: ZfsFilesystem) -> None:
         answers.append(told(lambda leaf=leaf: list(zip(*leaf_numbers(leaf), strict=True))))
         assert answers[-1] == alone, f"byte {at} is {value}"
     assert 100 < answers.count("damaged") < len(answers)
+
+
+@pytest.mark.parametrize("device", [1 << 63, 1 << 32 | 1 << 31])
+def test_devices_that_cannot_be(files: ZfsFilesystem, device: int) -> None:
+    dnode = files.files.objects.dnode(files.find("file").number)
+    with pytest.raises(OsvlabError, match=f"is the impossible device {device:#x}"):
+        files.files._made(dnode, (0o020644, 0, 4, 1, 0, 0, device, 0, 0), (0, 0))
