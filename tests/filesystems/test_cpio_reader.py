@@ -122,6 +122,11 @@ def test_devices_keep_their_numbers() -> None:
         (fs / "null").read_bytes()
 
 
+def test_devices_that_cannot_be() -> None:
+    with pytest.raises(DamagedError, match=r"\(/null\) is the impossible device 4294967295, 3"):
+        CpioReader(record(b"null", mode=0o20666, rdevmajor=0xFFFFFFFF, rdevminor=3) + END)
+
+
 def test_a_name_that_comes_again_replaces_the_first() -> None:
     fs = CpioReader(record(b"f", b"old") + record(b"./f", b"new") + END)
     assert (fs / "f").read_bytes() == b"new"

@@ -54,6 +54,14 @@ class Header(NamedTuple):
     check: int
 
 
+def _device(header: Header, path: bytes) -> int:
+    try:
+        return os.makedev(header.rdevmajor, header.rdevminor)
+    except OverflowError:
+        number = f"{header.rdevmajor}, {header.rdevminor}"
+        raise PathError(f"({show(path)}) is the impossible device {number}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record and where it lies in the archive."""
@@ -219,7 +227,6 @@ class CpioReader(IndexedFilesystem):
             raise PathError(f"({show(path)}) is a symlink of {header.filesize} bytes")
         if kind not in (Kind.FILE, Kind.SYMLINK) and header.filesize:
             raise PathError(f"({show(path)}) is a {kind} of {header.filesize} bytes")
-        special = kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
         return Entry(
             path,
             kind,
@@ -229,7 +236,7 @@ class CpioReader(IndexedFilesystem):
             owner=header.uid,
             group=header.gid,
             modified=header.mtime * 10**9,
-            device=os.makedev(header.rdevmajor, header.rdevminor) if special else 0,
+            device=_device(header, path) if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else 0,
         )
 
     # --- using ---------------------------------------------------------------------------------------------
