@@ -159,7 +159,7 @@ def test_a_zfs_image_as_it_is_asked_for(hello: Path, capsys: pytest.CaptureFixtu
         (["build", "app", "--fs", "zfs", "--via", "vm", "--builder", "b.elf"], "no such kernel: b.elf"),
         (["build", "app", "--fs", "zfs", "--via", "vm", "--compression", "gzip"], "compression 'gzip' and"),
         (["compose", "x", "app", "--fs", "zfs", "--via", "vm", "--ashift", "8"], "ashift 8"),
-        (["build", "app", "--boot", "x"], "it is a directory, which has no use for boot"),
+        (["build", "app", "--boot", "x"], "app is a directory, which has no use for boot"),
         (["build", "app", "-D", "x"], "--define x: not NAME=VALUE"),
         (["build", "gone"], "no such directory: gone"),
         (["build", "app", "-o", ""], "not a name for an image: ''"),
