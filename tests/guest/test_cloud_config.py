@@ -146,8 +146,9 @@ def test_it_is_served_and_nothing_else_is() -> None:
     with CloudConfig(GOOD).serve() as address:
         with urllib.request.urlopen(address.url("/user-data")) as answer:
             assert answer.read() == GOOD.encode()
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(address.url("/other"))
+        refused.value.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address.url("/user-data"))
 
