@@ -54,8 +54,7 @@ def _pool_writer(fs: Filesystem) -> Writer:
     from osvlab.filesystems.zfs.rewriting import pool_writer
 
     assert isinstance(fs, ZfsFilesystem)
-    write = pool_writer(fs)
-    return lambda tree, stream, _: write(tree, stream)
+    return pool_writer(fs)
 
 
 WRITERS: dict[str, Callable[[Filesystem], Writer]] = {

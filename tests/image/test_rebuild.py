@@ -273,8 +273,8 @@ def test_what_takes_long_is_told(bare: Path, tmp_path: Path) -> None:
     assert [event.step for event in finished] == steps
     assert finished[0].bytes == 3 * MIB + 3 + 256 * 40
     last = {event.step: event for event in told if isinstance(event, StepProgress)}
-    read = last[steps[0]]
-    assert read.done == read.total == finished[0].bytes
+    for step in steps[:2]:
+        assert last[step].done == last[step].total >= finished[0].bytes  # bootfs counts links, too
 
 
 def test_two_do_not_change_it_at_the_same_time(bare: Path, tmp_path: Path) -> None:

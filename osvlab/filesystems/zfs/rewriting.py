@@ -29,8 +29,13 @@ _FILESYSTEM = 2
 _PROPERTIES = 10  # which word of a directory names the table
 
 
-def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO], int]:
+Progress = Callable[[int, int], object]
+
+
+def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO, Progress], int]:
     """Return what writes another tree as the pool that a filesystem is in; it has the same size then.
+
+    It is called with the tree, the stream, and what is told of the bytes of files stored so far and in all.
 
     Parameters
     ----------
@@ -50,7 +55,7 @@ def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO], int]:
     ashift, name = pool.blocks.vdevs[0].ashift, pool.name
     below, properties, empty = _below(fs), _properties(fs), _empty_ones(fs)
 
-    def write(tree: Directory, stream: BinaryIO) -> int:
+    def write(tree: Directory, stream: BinaryIO, progress: Progress) -> int:
         def plan(size: int | None) -> ZfsPlan:
             return plan_zfs(
                 {**empty, below: ZfsDataset(tree, properties)},
@@ -69,7 +74,7 @@ def pool_writer(fs: ZfsFilesystem) -> Callable[[Directory, BinaryIO], int]:
                 f"the files may need {format_size(least)}, and the pool has {format_size(size)}",
                 hint="Build a new image with a larger --size.",
             )
-        return write_zfs(plan(size), stream, sparse=True)
+        return write_zfs(plan(size), stream, sparse=True, progress=progress)
 
     return write
 
