@@ -76,7 +76,7 @@ class VM:
 
     >>> import osvlab
     >>> vm: VM = osvlab.run(osvlab.Recipe.from_program("/bin/echo", ["hello"]), timeout=60)
-    >>> print(vm.wait_for("Cmdline.*")[0])
+    >>> print(vm.wait_for("Cmdline: .* hello")[0])
     Cmdline: /usr/bin/echo hello
     >>> vm.wait(), vm.running, vm.console.lines()[-1]
     (Exited(status=0), False, 'hello')
