@@ -31,13 +31,16 @@ from osvlab.guest.address import (
 )
 from osvlab.guest.deadline import Deadline
 
-__all__ = ["PORT", "WAITING", "Upload", "UploadError", "send", "upload"]
+__all__ = ["PATIENCE", "PORT", "WAITING", "Upload", "UploadError", "send", "upload"]
 
 PORT = 10000
 """Where the daemon listens in the guest unless it is told otherwise."""
 
 WAITING = "Waiting for connection from host..."
 """What it prints when it does. Behind QEMU's user network a connection opens before that, and is lost."""
+
+PATIENCE = 60.0
+"""Seconds after which nobody expects that a guest which took nothing will go on."""
 
 
 class UploadError(GuestError):
@@ -126,6 +129,7 @@ def send(
     progress: Callable[[int, int], object],
     *,
     timeout: float = 120,
+    patience: float = PATIENCE,
     root: bool = False,
 ) -> Upload:
     """Send a tree to an upload daemon that waits; see `upload`.
@@ -138,6 +142,8 @@ def send(
         As of `upload`.
     progress
         Is told how many bytes are sent, of how many.
+    patience
+        Seconds in which the guest has to take something: OSv may stop for ever when its disk is full.
 
     Raises
     ------
@@ -146,7 +152,7 @@ def send(
     """
     deadline = Deadline(timeout)
     with _connect(address, deadline) as connection:
-        sent = _send(connection, tree, address, deadline, progress, root)
+        sent = _send(connection, tree, address, deadline, patience, progress, root)
         confirmed = _answer(connection, address, deadline)
     return Upload(sent.entries, sent.size, confirmed)
 
@@ -178,6 +184,7 @@ def _send(
     tree: Directory,
     address: Address,
     deadline: Deadline,
+    patience: float,
     told: Callable[[int, int], object],
     root: bool,
 ) -> _Sent:
@@ -189,10 +196,11 @@ def _send(
         sent.entry = path
 
     def progress(done: int, total: int) -> None:
-        connection.settimeout(deadline.left(f"end of the upload to {address}"))
+        connection.settimeout(min(patience, deadline.left(f"end of the upload to {address}")))
         told(done, total)
 
     try:
+        connection.settimeout(min(patience, deadline.left(f"end of the upload to {address}")))
         with connection.makefile("wb", buffering=0) as stream:
             archive = cast(BinaryIO, stream)
             sent.size = write_cpio(tree, archive, progress=progress, entry=begin, root=root)

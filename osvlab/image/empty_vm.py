@@ -50,7 +50,7 @@ from osvlab.errors import OsvlabError
 from osvlab.events import step
 from osvlab.filesystems.bootfs import write_bootfs
 from osvlab.filesystems.tree import Directory
-from osvlab.guest.address import GuestError
+from osvlab.guest.address import GuestError, GuestTimeoutError
 from osvlab.guest.cpiod import PORT, WAITING, Upload, send
 from osvlab.image.builders import Builder, EmptyVmError, lab_builder, osv_builder
 from osvlab.kernels import Capability
@@ -154,6 +154,8 @@ class EmptyVm:
         hint = "Its console, above, tells more."
         if "o space left" in reasons or _NOT_MADE in self.vm.console.text:
             hint = "Give the filesystem more room, with size=."
+        elif isinstance(error, GuestTimeoutError):  # OSv stops so when its disk is full, without a word
+            hint = "If the files need more room than there is, give the filesystem more, with size=."
         return EmptyVmError(f"the empty VM {what}: {reasons}\n{self.vm.console.tail(8)}", hint)
 
     def __enter__(self) -> Self:

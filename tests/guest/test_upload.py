@@ -18,7 +18,7 @@ import pytest
 
 from osvlab.filesystems.cpio import write_cpio
 from osvlab.filesystems.tree import Content, Directory, HostFile, Symlink
-from osvlab.guest import Address, GuestUnreachableError, UploadError, upload
+from osvlab.guest import Address, GuestTimeoutError, GuestUnreachableError, UploadError, cpiod, upload
 from tests.kernel import host
 
 MODULE = host.KERNEL / "modules" / "cpiod"
@@ -297,6 +297,16 @@ def test_what_answers_in_another_language_is_told() -> None:
         with pytest.raises(UploadError, match=r"answers as no upload daemon does: 'HTTP/1\.1 400"):
             upload(address, Directory({b"f": Content(b"x")}))
         served.result()
+
+
+@pytest.mark.parametrize("limit", [{"patience": 0.1}, {"timeout": 0.1}])
+def test_who_takes_nothing_is_given_up(limit: dict[str, float]) -> None:
+    tree = Directory({b"large": Content(bytes(64 << 20))})  # more than the host keeps for a connection
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(GuestTimeoutError, match="stopped to take data at /large") as caught:
+            cpiod.send(address, tree, lambda done, total: None, **limit)
+    assert "Is its disk or its memory full?" in (caught.value.hint or "")
 
 
 def test_nobody_there_is_said_with_a_hint() -> None:
