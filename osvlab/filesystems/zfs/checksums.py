@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from osvlab.filesystems.zfs.format import ECK, C, Checksum
 
-__all__ = ["Words", "checksum", "eck_is_right", "sha256", "with_eck"]
+__all__ = ["Words", "checksum", "eck_is_right", "fletcher2", "fletcher4", "sha256", "with_eck"]
 
 Words = tuple[int, int, int, int]
 _WORDS = struct.Struct(">4Q")
@@ -37,16 +37,18 @@ def sha512_256(data: bytes | memoryview) -> Words:
     return a, b, c, d
 
 
-def _fletcher2(data: bytes | memoryview, *, swapped: bool = False) -> Words:
-    from osvlab.filesystems.zfs.fletcher import fletcher2
+def fletcher2(data: bytes | memoryview, *, swapped: bool = False) -> Words:
+    """Return what `fletcher.fletcher2` does, which is loaded when it is needed."""
+    from osvlab.filesystems.zfs.fletcher import fletcher2 as vectorised
 
-    return fletcher2(data, swapped=swapped)
+    return vectorised(data, swapped=swapped)
 
 
-def _fletcher4(data: bytes | memoryview, *, swapped: bool = False) -> Words:
-    from osvlab.filesystems.zfs.fletcher import fletcher4
+def fletcher4(data: bytes | memoryview, *, swapped: bool = False) -> Words:
+    """Return what `fletcher.fletcher4` does, which is loaded when it is needed."""
+    from osvlab.filesystems.zfs.fletcher import fletcher4 as vectorised
 
-    return fletcher4(data, swapped=swapped)
+    return vectorised(data, swapped=swapped)
 
 
 def _fixed(digest: Callable[[bytes | memoryview], Words]) -> Callable[..., Words]:
@@ -55,12 +57,12 @@ def _fixed(digest: Callable[[bytes | memoryview], Words]) -> Callable[..., Words
 
 
 _FUNCTIONS: dict[int, Callable[..., Words]] = {
-    Checksum.FLETCHER2: _fletcher2,
-    Checksum.FLETCHER4: _fletcher4,
-    Checksum.ZILOG2: _fletcher4,
+    Checksum.FLETCHER2: fletcher2,
+    Checksum.FLETCHER4: fletcher4,
+    Checksum.ZILOG2: fletcher4,
     Checksum.SHA256: _fixed(sha256),
     Checksum.SHA512: _fixed(sha512_256),
-    Checksum.NOPARITY: _fletcher2,
+    Checksum.NOPARITY: fletcher2,
 }
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from osvlab.filesystems.output import copy_range, write_at
-from osvlab.filesystems.zfs.checksums import Words, sha256
+from osvlab.filesystems.zfs.checksums import Words, fletcher4, sha256
 from osvlab.filesystems.zfs.compression import compressor
 from osvlab.filesystems.zfs.format import POINTER, VDEV_DATA, Checksum, Compression, ObjectType
 from osvlab.filesystems.zfs.writer.space import Space
@@ -82,7 +81,7 @@ class Codec:
     def __init__(self, compression: str | None, checksum: str, ashift: int) -> None:
         self.compression = _number_of(compression)
         self.checksum = Checksum.SHA256 if checksum == "sha256" else Checksum.FLETCHER4
-        self.sum = _sum_of(checksum)
+        self.sum = sha256 if checksum == "sha256" else fletcher4
         self._compress = None if compression is None else compressor(self.compression)
         self._unit = 1 << ashift
 
@@ -97,14 +96,6 @@ class Codec:
                 packed = packed.ljust(stored, b"\0")
                 return Sealed(packed, size, self.compression, self.sum(packed))
         return Sealed(data, size, Compression.OFF, self.sum(data))
-
-
-def _sum_of(checksum: str) -> Callable[[bytes], Words]:
-    if checksum == "sha256":
-        return sha256
-    from osvlab.filesystems.zfs.fletcher import fletcher4
-
-    return fletcher4
 
 
 def _number_of(compression: str | None) -> Compression:
