@@ -195,12 +195,15 @@ def _send(
         sent.entries += 1
         sent.entry = path
 
-    def progress(done: int, total: int) -> None:
+    def limit_the_next_write() -> None:
         connection.settimeout(min(patience, deadline.left(f"end of the upload to {address}")))
+
+    def progress(done: int, total: int) -> None:
+        limit_the_next_write()
         told(done, total)
 
     try:
-        connection.settimeout(min(patience, deadline.left(f"end of the upload to {address}")))
+        limit_the_next_write()
         with connection.makefile("wb", buffering=0) as stream:
             archive = cast(BinaryIO, stream)
             sent.size = write_cpio(tree, archive, progress=progress, entry=begin, root=root)
