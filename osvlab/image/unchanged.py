@@ -61,7 +61,7 @@ class BuildRecord:
             return False
         try:
             told = json.loads(self._path.read_bytes())
-            return bool(told == self._told(os.stat(self._output)))
+            return bool(told == self._record_of(os.stat(self._output)))
         except (OSError, ValueError):
             return False
 
@@ -73,10 +73,10 @@ class BuildRecord:
             self._path.unlink(missing_ok=True)  # what it says is no longer so, whether there is room or not
             if self._made_of is not None:
                 with replacing(self._path) as temporary:
-                    temporary.write_text(json.dumps(self._told(image)))
+                    temporary.write_text(json.dumps(self._record_of(image)))
             _forget_old(self._path.parent)
 
-    def _told(self, image: os.stat_result) -> dict[str, object]:
+    def _record_of(self, image: os.stat_result) -> dict[str, object]:
         place = os.path.realpath(self._output)
         return {"made of": self._made_of, "image": _identity(image), "place": place}
 
